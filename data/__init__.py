@@ -1,0 +1,1 @@
+"""Recordings become batches. This floor knows no network and no cluster."""
