@@ -1,0 +1,144 @@
+"""Training: one configuration and a dataset in, a report after every epoch out."""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch.optim.lr_scheduler import LRScheduler
+
+from data.errors import TrainingError
+from data.loading import Batch, TrainingLoader
+from data.shards import Dataset, Split
+from model.average_precision import AveragePrecision
+from model.checkpoint import Checkpoint, save_checkpoint
+from model.compilation import Compile, resolve_compile
+from model.detector import SpikingDetector
+from model.device import resolve_device
+from model.evaluation import validate
+from model.loss import LossTerms, detection_loss
+from model.prediction import Validation, predict
+from model.schedule import make_optimizer, make_schedule
+from model.trial_config import TrialConfig
+
+BEST = "best.safetensors"
+LAST = "last.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class EpochReport:
+    """What one epoch did."""
+
+    epoch: int  # from 1
+    map: float  # AP .50 to .95 on the validation windows
+    map50: float
+    map75: float
+    best: bool  # the best map so far
+    loss: dict[str, float]  # weighted terms by name, mean over the epoch's steps
+    lr: float  # learning rate of the epoch's last step
+    windows_per_second: float  # trained, without the evaluation
+    seconds: float  # of the whole epoch
+
+    def as_metrics(self) -> dict[str, float]:
+        """Flat numbers by name, for a tracker."""
+        values = asdict(self)
+        terms = {f"loss_{name}": value for name, value in values.pop("loss").items()}
+        return {**{name: float(value) for name, value in values.items()}, "loss": sum(terms.values()), **terms}
+
+
+class Trainer:
+    """The state of one training: detector, optimizer, schedule."""
+
+    def __init__(self, config: TrialConfig, dataset: Dataset, device: torch.device) -> None:
+        torch.manual_seed(config.training.seed)
+        training = config.training
+        self.config = config
+        self.dataset = dataset
+        self.device = device
+        self.loader = TrainingLoader(
+            dataset.shards(Split.TRAIN), config.data, training.batch_size, training.windows_per_epoch, training.seed
+        )
+        compiled = resolve_compile(training.compile, device) is Compile.NEURONS
+        self.detector = SpikingDetector(config.model, len(dataset.label_set.classes), compiled).to(device)
+        self.optimizer = make_optimizer(self.detector, config.optimizer)
+        self.schedule: LRScheduler = make_schedule(self.optimizer, config.optimizer, training.epochs, len(self.loader))
+
+    def epoch(self, number: int) -> dict[str, float]:
+        """Train on the windows of one epoch; the mean of each loss term."""
+        self.detector.train()
+        sums: dict[str, float] = {}
+        for place, batch in enumerate(self.loader.epoch(number)):
+            terms = self.step(batch.to(self.device), f"epoch {number}, batch {place}").as_dict()
+            sums = {name: sums.get(name, 0.0) + value for name, value in terms.items()}
+        return {name: value / len(self.loader) for name, value in sums.items()}
+
+    def step(self, batch: Batch, where: str) -> LossTerms:
+        """One step of the optimizer.
+
+        Raises:
+            TrainingError: a term of the loss is not finite; it is named, and the weights are not touched.
+        """
+        terms = detection_loss(self.detector(batch.frames_TBCHW), batch, self.config.loss)
+        broken = [name for name, value in terms.as_dict().items() if not math.isfinite(value)]
+        if broken:
+            raise TrainingError(f"loss term {', '.join(broken)} is not finite in {where}; lower optimizer.lr")
+        self.optimizer.zero_grad(set_to_none=True)
+        terms.total().backward()
+        torch.nn.utils.clip_grad_norm_(self.detector.parameters(), self.config.optimizer.clip_norm)
+        self.optimizer.step()
+        self.schedule.step()
+        return terms
+
+    def measure(self, validation: Validation) -> AveragePrecision:
+        """Average precision of the present weights."""
+        shards = self.dataset.shards(validation.split)
+        results = predict(self.detector, shards, self.config.data, validation, self.device)
+        return validate(results, self.dataset.label_set, self.dataset.size)
+
+
+def train(
+    config: TrialConfig, dataset: Dataset, out: Path, validation: Validation = Validation(), device: str = "auto"
+) -> Iterator[EpochReport]:
+    """Train one configuration, yielding after every epoch.
+
+    Before a report is yielded, `out/last.safetensors` holds that epoch's weights, and `out/best.safetensors` those of
+    the epoch with the best map. The same configuration on the same machine gives the same numbers.
+
+    Raises:
+        TrainingError: the loss is not finite.
+        DatasetError: a split has no recordings or no labels.
+        ConfigError: the device cannot be used.
+    """
+    trainer = Trainer(config, dataset, resolve_device(device))
+    out.mkdir(parents=True, exist_ok=True)
+    best = -1.0
+    for epoch in range(1, config.training.epochs + 1):
+        start = time.monotonic()
+        losses = trainer.epoch(epoch)
+        trained = time.monotonic()
+        precision = trainer.measure(validation)
+        report = EpochReport(
+            epoch=epoch,
+            map=precision.ap,
+            map50=precision.ap50,
+            map75=precision.ap75,
+            best=precision.ap > best,
+            loss=losses,
+            lr=float(trainer.schedule.get_last_lr()[0]),
+            windows_per_second=len(trainer.loader) * trainer.loader.batch_size / (trained - start),
+            seconds=time.monotonic() - start,
+        )
+        best = max(best, precision.ap)
+        _save(trainer, report, out)
+        yield report
+
+
+def _save(trainer: Trainer, report: EpochReport, out: Path) -> None:
+    dataset = trainer.dataset
+    metrics = report.as_metrics()
+    checkpoint = Checkpoint(trainer.detector, trainer.config, dataset.label_set, dataset.size, report.epoch, metrics)
+    save_checkpoint(checkpoint, out / LAST)
+    if report.best:
+        save_checkpoint(checkpoint, out / BEST)

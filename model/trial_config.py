@@ -1,0 +1,30 @@
+"""The configuration of a trial: one frozen tree, whose leaves a search may sample."""
+
+from pydantic import Field
+
+from data.config import Config
+from data.loading import DataConfig
+from model.compilation import Compile
+from model.detector import DetectorConfig
+from model.loss import LossConfig
+from model.schedule import OptimizerConfig
+
+
+class TrainingConfig(Config):
+    """How long and on how much."""
+
+    epochs: int = Field(12, ge=1)
+    batch_size: int = Field(4, ge=1)  # windows a step
+    windows_per_epoch: int | None = Field(None, ge=1)  # drawn anew each epoch; null takes every label once
+    seed: int = Field(0, ge=0)  # of the weights and of all draws
+    compile: Compile = Compile.AUTO  # a search resolves `auto` once, so that all its trials run alike
+
+
+class TrialConfig(Config):
+    """Everything a training depends on, except the dataset and the machine."""
+
+    data: DataConfig = DataConfig()
+    model: DetectorConfig = DetectorConfig()
+    loss: LossConfig = LossConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    training: TrainingConfig = TrainingConfig()

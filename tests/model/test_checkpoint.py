@@ -1,0 +1,142 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from data.boxes import LabelSet
+from data.errors import DatasetError
+from data.events import SensorSize
+from model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from model.detector import SpikingDetector
+from model.trial_config import TrialConfig
+
+CHANGES = {"model.neuron.max_spikes": 3, "loss.box": 0.1 + 0.2, "data.scale": 1 / 3, "training.windows_per_epoch": 7}
+FRAMES = torch.randint(0, 5, (2, 1, 2, 32, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def checkpoint() -> Checkpoint:
+    torch.manual_seed(3)
+    config = TrialConfig().with_leaves(CHANGES, "test")
+    detector = SpikingDetector(config.model, classes=2)
+    with torch.no_grad():
+        detector.train()(FRAMES)  # so that the norms hold more than they start with
+    labels = LabelSet("mine", ("cat", "dög"))
+    return Checkpoint(detector, config, labels, SensorSize(1280, 720), 5, {"map": 0.1 + 0.2, "loss": 1e-9})
+
+
+@pytest.fixture
+def path(tmp_path: Path, checkpoint: Checkpoint) -> Path:
+    save_checkpoint(checkpoint, tmp_path / "best.safetensors")
+    return tmp_path / "best.safetensors"
+
+
+def test_a_checkpoint_read_back_predicts_the_same(path: Path, checkpoint: Checkpoint) -> None:
+    again = load_checkpoint(path).detector
+    assert not again.training
+    with torch.no_grad():
+        found, expected = again(FRAMES), checkpoint.detector.eval()(FRAMES)
+    for name in ("sides", "classes", "embeddings"):
+        assert torch.equal(getattr(found, name), getattr(expected, name))
+
+
+def test_a_checkpoint_read_back_has_its_weights_norms_and_facts(path: Path, checkpoint: Checkpoint) -> None:
+    again = load_checkpoint(path)
+    ours, theirs = checkpoint.detector.state_dict(), again.detector.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert again.config == checkpoint.config
+    assert again.config.loss.box == 0.1 + 0.2
+    assert again.label_set == checkpoint.label_set
+    assert again.size == SensorSize(1280, 720)
+    assert (again.epoch, again.metrics) == (5, {"map": 0.1 + 0.2, "loss": 1e-9})
+
+
+def test_a_checkpoint_is_one_file(path: Path) -> None:
+    assert [file.name for file in path.parent.iterdir()] == ["best.safetensors"]
+
+
+def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"gone\.safetensors: no such checkpoint"):
+        load_checkpoint(tmp_path / "gone.safetensors")
+
+
+def test_a_folder_is_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no such checkpoint"):
+        load_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.0001, 0.5, 0.999999])
+def test_a_truncated_checkpoint_is_named(path: Path, kept: float) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * kept)])
+    with pytest.raises(DatasetError, match=r"best\.safetensors: not a readable checkpoint .* damaged"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint at all, but long enough", b"\x80\x04\x95pickled"])
+def test_another_kind_of_file_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.safetensors").write_bytes(content)
+    with pytest.raises(DatasetError, match=r"x\.safetensors: not a readable checkpoint"):
+        load_checkpoint(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"format": "2"}])
+def test_safetensors_of_another_program_or_version_are_named(tmp_path: Path, metadata: dict[str, str] | None) -> None:
+    save_file({"weight": torch.ones(3)}, tmp_path / "foreign.safetensors", metadata)
+    with pytest.raises(DatasetError, match=r"foreign\.safetensors: format .* is not '1'"):
+        load_checkpoint(tmp_path / "foreign.safetensors")
+
+
+def rewritten(path: Path, change: Callable[[dict[str, str], dict[str, torch.Tensor]], Any]) -> None:
+    with safe_open(path, framework="pt") as file:
+        metadata = dict(file.metadata())
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    change(metadata, weights)
+    save_file(weights, path, metadata)
+
+
+DAMAGES: dict[str, Callable[[dict[str, str], dict[str, torch.Tensor]], Any]] = {
+    "no configuration": lambda metadata, _: metadata.pop("config"),
+    "a configuration cut off": lambda metadata, _: metadata.update(config="{"),
+    "an unknown key": lambda metadata, _: metadata.update(config='{"loss": {"bax": 1}}'),
+    "another preset": lambda metadata, _: metadata.update(config='{"model": {"preset": "small"}}'),
+    "a strange epoch": lambda metadata, _: metadata.update(epoch="five"),
+    "a weight too few": lambda _, weights: weights.popitem(),
+    "a weight too many": lambda _, weights: weights.update(more=torch.ones(1)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_checkpoint_that_does_not_fit_together_is_named(path: Path, damage: str) -> None:
+    rewritten(path, DAMAGES[damage])
+    with pytest.raises(DatasetError, match=r"best\.safetensors: does not fit this version"):
+        load_checkpoint(path)
+
+
+def test_a_write_that_fails_halfway_leaves_the_old_checkpoint_and_nothing_else(
+    path: Path, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = path.read_bytes()
+
+    def full_disk(weights: object, file: Path, metadata: object) -> None:
+        Path(file).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("model.checkpoint.save_file", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        save_checkpoint(checkpoint, path)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_name_that_cannot_be_replaced_leaves_nothing_behind(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    taken = tmp_path / "best.safetensors"
+    taken.mkdir()
+    with pytest.raises(OSError, match="directory"):
+        save_checkpoint(checkpoint, taken)
+    assert list(tmp_path.iterdir()) == [taken]

@@ -1,0 +1,184 @@
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from data.errors import DatasetError, TrainingError
+from data.shards import Dataset, Split
+from model.average_precision import AveragePrecision
+from model.checkpoint import load_checkpoint
+from model.evaluation import evaluate_checkpoint
+from model.prediction import Validation
+from model.training import EpochReport, Trainer, train
+from model.trial_config import TrialConfig
+
+CPU = torch.device("cpu")
+SMALL = {
+    "data.time_steps": 2,
+    "training.epochs": 2,
+    "training.batch_size": 4,
+    "training.windows_per_epoch": 12,
+    "training.seed": 11,
+    "training.compile": "off",  # compiling takes longer than these trainings
+}
+
+
+def trial(**changes: Any) -> TrialConfig:
+    return TrialConfig().with_leaves({**SMALL, **{key.replace("__", "."): value for key, value in changes.items()}}, "")
+
+
+def trained(config: TrialConfig, dataset: Dataset, out: Path) -> list[EpochReport]:
+    return list(train(config, dataset, out, Validation(windows=4), "cpu"))
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return load_checkpoint(path).detector.state_dict()
+
+
+def timeless(report: EpochReport) -> dict[str, float]:
+    metrics = report.as_metrics()
+    return {name: value for name, value in metrics.items() if name not in ("seconds", "windows_per_second")}
+
+
+@pytest.fixture(scope="module")
+def first_run(tiny_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[EpochReport], Path]:
+    out = tmp_path_factory.mktemp("runs") / "new" / "folder"
+    return trained(trial(), tiny_dataset, out), out
+
+
+Run = tuple[list[EpochReport], Path]
+
+
+def test_the_same_seed_gives_the_same_metrics_and_weights(
+    first_run: Run, tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    torch.rand(5)  # whatever was drawn before, and whatever a caller seeds, must not matter
+    again = trained(trial(), tiny_dataset, tmp_path)
+    assert [timeless(report) for report in again] == [timeless(report) for report in first_run[0]]
+    ours, theirs = weights(first_run[1] / "last.safetensors"), weights(tmp_path / "last.safetensors")
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_another_seed_gives_other_losses_and_weights(first_run: Run, tiny_dataset: Dataset, tmp_path: Path) -> None:
+    other = trained(trial(training__seed=12, training__epochs=1), tiny_dataset, tmp_path)
+    assert other[0].loss != first_run[0][0].loss
+    ours, theirs = weights(first_run[1] / "best.safetensors"), weights(tmp_path / "last.safetensors")
+    first = next(iter(ours))
+    assert not torch.equal(ours[first], theirs[first])
+
+
+def test_reports_count_epochs_from_one_and_their_metrics_are_flat(first_run: Run) -> None:
+    reports, _ = first_run
+    assert [report.epoch for report in reports] == [1, 2]
+    for report in reports:
+        metrics = report.as_metrics()
+        terms = {"loss_box", "loss_cls", "loss_dfl", "loss_track"}
+        assert metrics.keys() >= {"epoch", "map", "map50", "map75", "lr", "loss", "seconds", *terms}
+        assert all(isinstance(value, float) and math.isfinite(value) for value in metrics.values())
+        assert metrics["loss"] == pytest.approx(sum(metrics[term] for term in terms))
+
+
+def test_a_run_leaves_two_checkpoints_and_nothing_else(first_run: Run) -> None:
+    assert {path.name for path in first_run[1].iterdir()} == {"best.safetensors", "last.safetensors"}
+
+
+def test_a_checkpoint_holds_its_epochs_numbers_and_the_whole_configuration(first_run: Run) -> None:
+    reports, out = first_run
+    last = load_checkpoint(out / "last.safetensors")
+    assert last.config == trial()
+    assert (last.epoch, last.metrics) == (2, reports[1].as_metrics())
+
+
+def test_a_checkpoint_evaluates_to_what_its_report_said(first_run: Run, tiny_dataset: Dataset) -> None:
+    reports, out = first_run
+    evaluation = evaluate_checkpoint(out / "last.safetensors", tiny_dataset, Validation(windows=4), "cpu")
+    assert evaluation.windows == 4
+    found = (evaluation.overall.ap, evaluation.overall.ap50, evaluation.overall.ap75)
+    assert found == (reports[1].map, reports[1].map50, reports[1].map75)
+
+
+def test_the_checkpoints_of_an_epoch_are_there_before_its_report(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    reports = train(trial(), tiny_dataset, tmp_path, Validation(windows=2), "cpu")
+    next(reports)
+    assert load_checkpoint(tmp_path / "last.safetensors").epoch == 1
+    assert load_checkpoint(tmp_path / "best.safetensors").epoch == 1
+
+
+@pytest.fixture
+def scripted_map(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[float]], None]:
+    """Have the epochs measure these maps."""
+
+    def script(values: list[float]) -> None:
+        rest: Iterator[float] = iter(values)
+        monkeypatch.setattr(Trainer, "measure", lambda *_: AveragePrecision(np.full((2, 10), next(rest))))
+
+    return script
+
+
+@pytest.mark.parametrize(
+    ("maps", "best_epoch", "flags"),
+    [
+        ([0.1, 0.3, 0.2], 2, [True, True, False]),
+        ([0.3, 0.1, 0.3], 1, [True, False, False]),  # as good is not better
+        ([0.0, 0.0, 0.0], 1, [True, False, False]),
+        ([0.0, 0.0, 0.1], 3, [True, False, True]),
+    ],
+)
+def test_best_is_the_epoch_of_the_highest_map_and_last_is_the_last(
+    tiny_dataset: Dataset,
+    tmp_path: Path,
+    scripted_map: Callable[[list[float]], None],
+    maps: list[float],
+    best_epoch: int,
+    flags: list[bool],
+) -> None:
+    scripted_map(maps)
+    states = []
+    reports = []
+    config = trial(training__epochs=3, training__windows_per_epoch=4)
+    for report in train(config, tiny_dataset, tmp_path, device="cpu"):
+        reports.append(report)
+        states.append(weights(tmp_path / "last.safetensors"))
+    assert [report.best for report in reports] == flags
+    best, last = load_checkpoint(tmp_path / "best.safetensors"), load_checkpoint(tmp_path / "last.safetensors")
+    assert (best.epoch, last.epoch) == (best_epoch, 3)
+    assert best.metrics["map"] == pytest.approx(max(maps))
+    kept = best.detector.state_dict()
+    assert [all(torch.equal(kept[name], state[name]) for name in kept) for state in states] == [
+        epoch == best_epoch for epoch in (1, 2, 3)
+    ]
+
+
+def test_the_loss_falls(tiny_dataset: Dataset, tmp_path: Path, scripted_map: Callable[[list[float]], None]) -> None:
+    scripted_map([0.0] * 4)
+    config = trial(training__epochs=4, training__windows_per_epoch=16)
+    losses = [report.as_metrics()["loss"] for report in train(config, tiny_dataset, tmp_path, device="cpu")]
+    assert losses[-1] < 0.75 * losses[0]
+
+
+@pytest.mark.parametrize(
+    ("layer", "rows", "term"),
+    [
+        ("category", slice(None), "cls"),
+        ("box", slice(-32, None), "track"),  # the embeddings stand behind the sides
+    ],
+)
+def test_a_loss_that_is_not_finite_names_its_term_and_batch_and_touches_no_weight(
+    tiny_dataset: Dataset, layer: str, rows: slice, term: str
+) -> None:
+    trainer = Trainer(trial(), tiny_dataset, CPU)
+    for branch in getattr(trainer.detector.head, layer):
+        branch.readout.bias.data[rows] = torch.inf
+    before = {name: value.clone() for name, value in trainer.detector.named_parameters()}
+    with pytest.raises(TrainingError, match=rf"loss term {term} is not finite in epoch 3, batch 0"):
+        trainer.epoch(3)
+    assert all(torch.equal(before[name], value) for name, value in trainer.detector.named_parameters())
+
+
+def test_a_validation_split_without_recordings_is_refused(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="split 'test' holds no recording"):
+        next(train(trial(), tiny_dataset, tmp_path, Validation(split=Split.TEST), "cpu"))
