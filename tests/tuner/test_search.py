@@ -1,0 +1,272 @@
+"""Real Ray searches over trainings that are formulas: what the study, MLflow and the folder hold afterwards."""
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from data.errors import DatasetError, InputError, TrainingError
+from data.shards import Dataset
+from model.prediction import Validation
+from model.training import BEST, LAST, EpochReport
+from model.trial_config import TrialConfig
+from tuner.result import SearchResult, read_result
+from tuner.search import run_search
+from tuner.spec import SearchSpec, load_spec
+from tuner.study import TrialRecord, TrialState
+from tuner.trial import TrainFunction
+
+EPOCHS, TRIALS, CRASHING = 4, 8, 2
+SPEC = f"""\
+name: formula
+base: {{loss.box: 1}}
+space:
+  loss.box: {{uniform: [2, 15]}}
+  optimizer.name: {{choice: [sgd, adamw]}}
+sampler: {{name: random}}
+scheduler: {{grace: 1, reduction_factor: 2}}
+budget: {{trials: {TRIALS}, epochs: {EPOCHS}}}
+resources: {{concurrent: 2}}
+"""
+
+
+def formula(box: float, epoch: int) -> float:
+    """Rises by halves towards box / 20, and falls back in the last epoch, so that the best epoch is the one before."""
+    return box / 20 * (1 - 0.5**epoch) * (0.5 if epoch == EPOCHS else 1.0)
+
+
+def training(calls: Path, crash: Callable[[int], bool]) -> TrainFunction:
+    """A training by formula; `crash` tells by the number of the call whether it raises. Travels to workers by value."""
+
+    def curve(box: float, epoch: int, epochs: int) -> float:
+        return box / 20 * (1 - 0.5**epoch) * (0.5 if epoch == epochs else 1.0)
+
+    def claim() -> int:
+        for call in range(100):
+            try:
+                os.close(os.open(calls / str(call), os.O_CREAT | os.O_EXCL))
+            except FileExistsError:
+                continue
+            return call
+        raise AssertionError("more than 100 trainings")
+
+    def train(config: TrialConfig, dataset: Dataset, out: Path, validation: Validation) -> Iterator[EpochReport]:
+        if crash(claim()):
+            raise RuntimeError("this one crashes")
+        for epoch in range(1, config.training.epochs + 1):
+            value = curve(config.loss.box, epoch, config.training.epochs)
+            best = epoch != config.training.epochs
+            for name in (BEST, LAST) if best else (LAST,):
+                (out / name).write_text(f"{config.loss.box} {epoch}")
+            yield EpochReport(epoch, value, value + 0.1, value / 2, best, {"box": 1 / epoch}, 0.01, 10.0, 0.1)
+
+    return train
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A working folder with its own MLflow store."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.delenv("RAY_ADDRESS", raising=False)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def spec(home: Path) -> SearchSpec:
+    (home / "spec.yaml").write_text(SPEC)
+    return load_spec(home / "spec.yaml")
+
+
+@pytest.fixture(scope="module")
+def result(home: Path, spec: SearchSpec, dataset: Path) -> SearchResult:
+    """Eight trials, of which the third to start crashes."""
+    (home / "calls").mkdir()
+    train = training(home / "calls", lambda call: call == CRASHING)
+    return run_search(spec, dataset, home / "out", train_function=train)
+
+
+@pytest.fixture(scope="module")
+def client(home: Path) -> MlflowClient:
+    return MlflowClient(tracking_uri=f"sqlite:///{home / 'runs' / 'mlflow.db'}")
+
+
+@pytest.fixture(scope="module")
+def runs(client: MlflowClient, result: SearchResult) -> list[Run]:
+    experiment = client.get_experiment_by_name("spiketune")
+    found = client.search_runs([experiment.experiment_id], f"tags.search_id = '{result.search_id}'")
+    return sorted(found, key=lambda run: int(run.data.tags.get("trial", -1)))  # the parent first
+
+
+def box(trial: TrialRecord) -> float:
+    return float(trial.config["loss.box"])
+
+
+def test_every_trial_ends_in_a_true_state(result: SearchResult) -> None:
+    states = result.states()
+    assert (states["running"], states["failed"], sum(states.values())) == (0, 1, TRIALS)
+    assert states["stopped"] >= 1
+    for trial in result.trials:
+        if trial.state is not TrialState.FAILED:
+            assert (trial.epochs == EPOCHS) == (trial.state is TrialState.COMPLETE)
+
+
+def test_the_default_comes_first_samples_nothing_and_is_never_stopped(result: SearchResult) -> None:
+    default = result.trials[0]
+    # Its box weight of 1 makes it the worst of all, and still it has its whole budget.
+    assert (default.number, default.sampled, box(default)) == (0, {}, 1.0)
+    assert (default.state, default.epochs) == (TrialState.COMPLETE, EPOCHS)
+    assert result.as_dict()["default"]["map"] == pytest.approx(1 / 20 * (1 - 0.5**3))
+
+
+def test_a_trial_is_worth_its_best_epoch(result: SearchResult) -> None:
+    for trial in result.trials:
+        if trial.state is TrialState.FAILED:
+            continue
+        epoch = min(trial.epochs, EPOCHS - 1)
+        assert trial.best_epoch == epoch
+        assert trial.scores is not None
+        assert trial.scores["map"] == pytest.approx(formula(box(trial), epoch))
+
+
+def test_the_checkpoint_is_that_of_the_best_epoch_of_the_winner(result: SearchResult) -> None:
+    best = result.best
+    assert best is not None
+    for trial in result.trials:
+        if trial.checkpoint is not None:
+            assert (result.folder / trial.checkpoint).read_text() == f"{box(trial)} {trial.best_epoch}"
+    assert (result.folder / "best.safetensors").read_text() == f"{box(best)} {best.best_epoch}"
+
+
+def test_the_winner_is_the_best_of_those_with_the_whole_budget(result: SearchResult) -> None:
+    complete = [trial for trial in result.trials if trial.state is TrialState.COMPLETE]
+    assert result.best is not None
+    assert box(result.best) == max(box(trial) for trial in complete)
+    winner = TrialConfig.parse(yaml.safe_load((result.folder / "best.yaml").read_text()), "best.yaml")
+    assert winner.leaves() == result.best.config
+
+
+def test_a_crash_is_recorded_with_its_last_line_and_the_search_goes_on(result: SearchResult) -> None:
+    (failed,) = [trial for trial in result.trials if trial.state is TrialState.FAILED]
+    assert failed.error == "RuntimeError: this one crashes"
+    assert failed.scores is None
+
+
+def test_the_result_is_the_same_from_the_folder_alone(result: SearchResult) -> None:
+    printed = result.as_dict()
+    assert set(printed) >= {"search_id", "trials", "best", "default"}
+    assert set(printed["best"]) >= {"number", "map", "map50", "config", "checkpoint"}
+    assert set(printed["default"]) >= {"map", "map50"}
+    assert json.loads((result.folder / "result.json").read_text()) == printed
+    assert read_result(result.folder).as_dict() == printed
+
+
+def test_mlflow_holds_one_parent_and_a_child_for_each_trial(result: SearchResult, runs: list[Run]) -> None:
+    parent, *children = runs
+    assert parent.info.run_name == result.search_id
+    assert parent.info.status == "FINISHED"
+    assert [int(child.data.tags["trial"]) for child in children] == list(range(TRIALS))
+    assert {child.data.tags["mlflow.parentRunId"] for child in children} == {parent.info.run_id}
+    best = result.best
+    assert best is not None
+    assert best.scores is not None
+    assert parent.data.metrics["best_map"] == best.scores["map"]
+    assert parent.data.params["best.loss.box"] == str(box(best))
+
+
+def test_a_child_run_tells_the_true_state_and_all_leaves(result: SearchResult, runs: list[Run]) -> None:
+    status = {"complete": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
+    for trial, child in zip(result.trials, runs[1:], strict=True):
+        assert child.data.tags["state"] == trial.state.value
+        assert child.info.status == status[trial.state.value]
+        assert child.data.params == {leaf: str(value) for leaf, value in trial.config.items()}
+
+
+def test_an_epoch_is_one_entry_of_each_metric_written_at_once(
+    result: SearchResult, runs: list[Run], client: MlflowClient
+) -> None:
+    child, trial = runs[1], result.trials[0]
+    history = {name: client.get_metric_history(child.info.run_id, name) for name in ("map", "map50", "loss_box")}
+    assert [entry.step for entry in history["map"]] == [1, 2, 3, 4]
+    assert [entry.value for entry in history["map"]] == [formula(box(trial), epoch) for epoch in (1, 2, 3, 4)]
+    times = [[entry.timestamp for entry in entries] for entries in history.values()]
+    assert times[0] == times[1] == times[2]
+    assert not {"pid", "done", "training_iteration"} & set(child.data.metrics)
+
+
+def test_mlflow_keeps_the_specs_and_the_checkpoints(
+    result: SearchResult, runs: list[Run], client: MlflowClient
+) -> None:
+    assert result.best is not None
+    assert {file.path for file in client.list_artifacts(runs[0].info.run_id)} == {"best.yaml", "spec.yaml"}
+    for number in (0, result.best.number):
+        assert [file.path for file in client.list_artifacts(runs[number + 1].info.run_id)] == [BEST]
+
+
+def test_a_search_never_writes_into_a_folder_with_something_in_it(
+    result: SearchResult, spec: SearchSpec, dataset: Path
+) -> None:
+    with pytest.raises(InputError, match="is not empty"):
+        run_search(spec, dataset, result.folder)
+
+
+def test_a_missing_dataset_is_refused_before_anything_is_written(spec: SearchSpec, home: Path) -> None:
+    with pytest.raises(DatasetError):
+        run_search(spec, home / "nowhere", home / "never")
+    assert not (home / "never").exists()
+
+
+def test_three_trials_with_the_same_error_end_the_search(
+    result: SearchResult, spec: SearchSpec, dataset: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "more").mkdir()
+    train = training(home / "more", lambda _: True)
+    # Also without MLflow: a server that is gone is noted, and the search goes its way.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    with pytest.raises(TrainingError, match="the first 3 trials failed with the same error: RuntimeError: this one"):
+        run_search(spec, dataset, home / "failing", train_function=train)
+    failing = read_result(home / "failing")
+    assert 3 <= len(failing.trials) < TRIALS
+    assert failing.states()["failed"] == len(failing.trials)
+    summary = json.loads((home / "failing" / "result.json").read_text())
+    assert summary["notes"][0].startswith("MLflow stopped recording")
+
+
+def test_ctrl_c_ends_trials_and_runs_in_order_and_keeps_what_was_reached(
+    result: SearchResult, dataset: Path, home: Path, client: MlflowClient
+) -> None:
+    (home / "long.yaml").write_text(SPEC.replace(f"epochs: {EPOCHS}", "epochs: 100000"))
+    (home / "calls of the long one").mkdir()
+    train = training(home / "calls of the long one", lambda _: False)
+    checkpoints = home / "cut" / "trials" / "0001"
+    stop = threading.Event()
+
+    def interrupt() -> None:
+        while not stop.wait(0.1):
+            if checkpoints.is_dir() and any(checkpoints.glob("checkpoint_*")):
+                os.kill(os.getpid(), signal.SIGINT)
+                return
+
+    watcher = threading.Thread(target=interrupt)
+    watcher.start()
+    try:
+        cut = run_search(load_spec(home / "long.yaml"), dataset, home / "cut", train_function=train)
+    finally:
+        stop.set()
+        watcher.join()
+    assert cut.halted == "interrupted"
+    assert cut.states() == {"running": 0, "complete": 0, "stopped": 0, "failed": len(cut.trials)}
+    assert {trial.error for trial in cut.trials} == {"interrupted"}
+    assert (home / "cut" / "best.safetensors").is_file()
+    experiment = client.get_experiment_by_name("spiketune")
+    runs = client.search_runs([experiment.experiment_id], f"tags.search_id = '{cut.search_id}'")
+    assert {run.info.status for run in runs} == {"KILLED"}

@@ -1,0 +1,150 @@
+"""Search specifications: what they give, and errors with file, line, key and nearest key."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from data.errors import ConfigError
+from model.trial_config import TrialConfig
+from tuner.domains import Real
+from tuner.leaves import load_config
+from tuner.located import read_located
+from tuner.spec import SamplerName, load_spec
+
+SPEC = """\
+name: tiny
+base:
+  loss: {cls: 2.0}
+  optimizer.momentum: 0.8
+space:
+  loss.box: {log_uniform: [2, 15]}
+  optimizer.name: {choice: [sgd, adamw]}
+  optimizer.lr:
+    - {when: {optimizer.name: sgd}, log_uniform: [3e-3, 3e-2]}
+    - {when: {optimizer.name: adamw}, log_uniform: [1e-4, 2e-3]}
+objective: {windows: 10}
+budget: {trials: 3, epochs: 5}
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "spec.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_spec_gives_default_space_and_budget(tmp_path: Path) -> None:
+    spec = load_spec(write(tmp_path, SPEC))
+    expected = {"loss.cls": 2.0, "optimizer.momentum": 0.8, "training.epochs": 5}
+    assert spec.default == TrialConfig().with_leaves(expected, "test")
+    assert spec.space.leaves == ["loss.box", "optimizer.name", "optimizer.lr"]
+    assert (spec.file.sampler.name, spec.file.budget.trials) == (SamplerName.TPE, 3)
+
+
+def test_a_number_without_a_point_before_its_exponent_is_a_number(tmp_path: Path) -> None:
+    # YAML 1.1 takes 3e-3 for text.
+    spec = load_spec(write(tmp_path, SPEC))
+    domain = next(branch.domain for branch in spec.space.branches if branch.when == {"optimizer.name": ("sgd",)})
+    assert domain == Real(0.003, 0.03, log=True)
+    path = write(tmp_path, "a: [3e-3, 1E5, -2e+1, 1.5e3, 3e, e3, 12]")
+    assert read_located(path).tree == {"a": [0.003, 1e5, -20.0, 1500.0, "3e", "e3", 12]}
+
+
+def test_a_spec_written_back_is_the_same_spec(tmp_path: Path) -> None:
+    spec = load_spec(write(tmp_path, SPEC))
+    spec.write(tmp_path / "again.yaml")
+    again = load_spec(tmp_path / "again.yaml")
+    assert (again.file, again.default, again.space.branches) == (spec.file, spec.default, spec.space.branches)
+
+
+def test_trials_can_be_overridden_and_must_be_positive(tmp_path: Path) -> None:
+    path = write(tmp_path, SPEC)
+    assert load_spec(path, trials=7).file.budget.trials == 7
+    with pytest.raises(ConfigError, match=r"--trials: trials: .*greater than or equal to 1, got 0"):
+        load_spec(path, trials=0)
+
+
+@pytest.mark.parametrize("name", ["quickstart", "pedro"])
+def test_the_specs_that_come_along_are_sound(name: str) -> None:
+    spec = load_spec(Path(__file__).parents[2] / "search_spaces" / f"{name}.yaml")
+    assert spec.file.name == name
+
+
+@dataclasses.dataclass(frozen=True)
+class Mistake:
+    old: str
+    new: str
+    line: int
+    says: str
+
+
+MISTAKES = [
+    Mistake("loss.box:", "loss.bxo:", 6, "space.loss.bxo: unknown key 'loss.bxo'; did you mean 'loss.box'?"),
+    Mistake("loss.box:", "loss:", 6, "space.loss: unknown key 'loss'"),
+    Mistake("[2, 15]", "[15, 2]", 6, "space.loss.box.log_uniform: [15.0, 2.0] is reversed"),
+    Mistake("[2, 15]", "[2, 2]", 6, "space.loss.box.log_uniform: [2.0, 2.0] is empty"),
+    Mistake("[2, 15]", "[0, 15]", 6, "space.loss.box.log_uniform: [0.0, 15.0] has no logarithm"),
+    Mistake(
+        "{log_uniform: [2, 15]}", "{uniform: [-2, 15]}", 6, "space.loss.box.uniform: loss.box: Input should be great"
+    ),
+    Mistake(
+        "log_uniform: [2, 15]", "log_unifrom: [2, 15]", 6, "unknown key 'log_unifrom'; did you mean 'log_uniform'?"
+    ),
+    Mistake("log_uniform: [2, 15]", "uniform: [2, 3], choice: [2, 3]", 6, "exactly one of"),
+    Mistake("{log_uniform: [2, 15]}", "7", 6, "space.loss.box: needs a domain such as {uniform: [0, 1]}, got 7"),
+    Mistake("[sgd, adamw]", "[sgd, adamw, adamv]", 7, "space.optimizer.name.choice: optimizer.name: Input should be"),
+    Mistake("{optimizer.name: sgd}", "{optimizer.nam: sgd}", 9, "when: 'optimizer.nam' is not in the space"),
+    Mistake("{optimizer.name: sgd}", "{optimizer.name: adam}", 9, "when: optimizer.name is never 'adam'; possible"),
+    Mistake("{optimizer.name: sgd}", "{optimizer.name: adamw}", 10, "overlaps with optimizer.lr[optimizer.name=adamw]"),
+    Mistake("[1e-4, 2e-3]", "[1e-4, 2]", 10, "space.optimizer.lr[1].log_uniform: optimizer.lr: Input should be less"),
+    Mistake("cls: 2.0", "clz: 2.0", 3, "base.loss.clz: unknown key 'loss.clz'; did you mean 'loss.cls'?"),
+    Mistake("cls: 2.0", "cls: -2.0", 3, "loss.cls: Input should be greater"),
+    Mistake("optimizer.momentum: 0.8", "loss.cls: 1.0", 4, "base.loss.cls: loss.cls is already given"),
+    Mistake(
+        "optimizer.momentum: 0.8", "training.epochs: 3", 4, "base.training.epochs: the epochs of a trial are budget.ep"
+    ),
+    Mistake(
+        "loss.box: {log_uniform: [2, 15]}", "training.epochs: {integer: [2, 15]}", 6, "budget.epochs; set it there"
+    ),
+    Mistake(
+        "{windows: 10}", "{windows: 0}", 11, "objective.windows: Input should be greater than or equal to 1, got 0"
+    ),
+    Mistake("{windows: 10}", "{split: test}", 11, "objective.split: Input should be"),
+    Mistake("{windows: 10}", "{}\nscheduler: {grace: 6}", 12, "grace=6 must not exceed budget.epochs=5"),
+    Mistake("trials: 3", "trails: 3", 12, "budget.trails: unknown key 'trails'; did you mean 'trials'?"),
+    Mistake("budget:", "budgte:", 12, "budgte: unknown key 'budgte'; did you mean 'budget'?"),
+    Mistake("[sgd, adamw]", "[sgd, adamw", 7, "no valid YAML"),
+    Mistake("name: tiny", "name: tiny\nname: big", 2, "name: stands here a second time"),
+]
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.says[:40])
+def test_a_mistake_is_named_with_its_line_and_key(tmp_path: Path, mistake: Mistake) -> None:
+    assert mistake.old in SPEC
+    path = write(tmp_path, SPEC.replace(mistake.old, mistake.new, 1))
+    with pytest.raises(ConfigError) as caught:
+        load_spec(path)
+    lines = [line for line in str(caught.value).splitlines() if line.startswith(f"{path}:{mistake.line}: ")]
+    assert any(mistake.says in line for line in lines), str(caught.value)
+
+
+def test_every_broken_rule_is_told_not_only_the_first(tmp_path: Path) -> None:
+    text = SPEC.replace("trials: 3", "trials: 0").replace("{windows: 10}", "{windows: 0}")
+    with pytest.raises(ConfigError) as caught:
+        load_spec(write(tmp_path, text))
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_a_configuration_comes_from_a_file_and_then_from_options(tmp_path: Path) -> None:
+    path = write(tmp_path, "loss: {box: 3}\noptimizer.lr: 1e-3\n")
+    config = load_config(path, ["loss.box=4", "optimizer.name=sgd", "optimizer.clip_norm=1e1"])
+    expected = {"loss.box": 4, "optimizer.lr": 0.001, "optimizer.name": "sgd", "optimizer.clip_norm": 10}
+    assert config == TrialConfig().with_leaves(expected, "test")
+
+
+def test_an_option_that_is_no_assignment_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"--set loss.box: must be KEY=VALUE"):
+        load_config(None, ["loss.box"])
+    with pytest.raises(ConfigError, match=r"did you mean 'loss.box'"):
+        load_config(None, ["loss.bok=3"])

@@ -1,0 +1,35 @@
+"""The `spiketune` command: parsing and printing only. Everything heavy is imported where it is used."""
+
+import sys
+
+import typer
+
+from data.errors import InputError, SpiketuneError
+from tuner import cli_data, cli_model, cli_search
+
+app = typer.Typer(
+    help="Finds the best spiking object detector for an event camera.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # errors as one plain line
+)
+for _command in (
+    cli_data.simulate,
+    cli_data.ingest,
+    cli_model.train,
+    cli_model.evaluate,
+    cli_search.search,
+    cli_search.best,
+    cli_search.ui,
+):
+    app.command()(_command)
+
+
+def main() -> None:
+    """Run a command. Exit code 0: done, 2: wrong input, 1: anything else, 130: interrupted."""
+    try:
+        app()
+    except (SpiketuneError, OSError) as error:
+        sys.stderr.write(f"spiketune: {error}\n")
+        sys.exit(2 if isinstance(error, InputError) else 1)

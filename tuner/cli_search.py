@@ -1,0 +1,62 @@
+"""Commands on searches: run one, read its result, look at all of them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tuner.cli_model import DataOption, JsonOption
+from tuner.output import print_json, print_line
+
+INTERRUPT_EXIT = 130  # 128 + SIGINT, as shells have it
+
+
+def search(
+    spec: Annotated[Path, typer.Argument(help="A search specification, such as search_spaces/quickstart.yaml.")],
+    data: DataOption,
+    out: Annotated[Path | None, typer.Option(help="Folder to write; runs/NAME-TIME if not given.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Trials in total, instead of the spec's.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Search for the best configuration."""
+    from rich.console import Console
+
+    from tuner.display import show_result
+    from tuner.spec import load_spec
+
+    loaded = load_spec(spec, trials)
+    from tuner.halt import INTERRUPTED  # Ray and MLflow take seconds to import: only for a sound spec
+    from tuner.search import run_search
+
+    result = run_search(loaded, data, out, progress_on_stderr=as_json)
+    if as_json:
+        print_json(result.as_dict())
+    else:
+        show_result(Console(highlight=False), result, str(data))
+    if result.halted == INTERRUPTED:
+        print_line("interrupted", on_stderr=True)
+        raise typer.Exit(INTERRUPT_EXIT)
+
+
+def best(
+    folder: Annotated[Path, typer.Argument(metavar="SEARCH_DIR", help="The folder a search wrote.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a search found."""
+    from rich.console import Console
+
+    from tuner.display import show_result
+    from tuner.result import read_result
+
+    result = read_result(folder)
+    if as_json:
+        print_json(result.as_dict())
+    else:
+        show_result(Console(highlight=False), result, "DATASET")
+
+
+def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="Of 127.0.0.1.")] = 5000) -> None:
+    """Show all searches in MLflow's pages."""
+    from tuner.server import serve
+
+    raise typer.Exit(serve(port, print_line))

@@ -1,0 +1,68 @@
+"""Ray's life around a search: a private one on this machine, or the cluster RAY_ADDRESS names."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ray
+
+from data.errors import ConfigError
+from tuner.spec import Resources
+
+OBJECT_STORE_BYTES = 200 * 1024 * 1024  # only the trials' job and reports travel through it
+
+
+@contextmanager
+def ray_running(log: Path) -> Iterator[None]:
+    """Start Ray or connect to it; at the end stop it, and append what the workers printed to `log`."""
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(log_to_driver=False)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+        return
+    # Not TMPDIR: Ray's sockets lie below it, and a socket's path may have 107 bytes only.
+    home = Path(tempfile.mkdtemp(prefix="spiketune-", dir="/tmp"))
+    try:
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            log_to_driver=False,
+            _temp_dir=str(home),
+        )
+        yield
+    finally:
+        ray.shutdown()
+        _collect_logs(home, log)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def concurrency(resources: Resources) -> int:
+    """How many trials run side by side.
+
+    Raises:
+        ConfigError: not even one fits.
+    """
+    have = ray.cluster_resources()
+    fits = int(have.get("CPU", 0) // resources.cpus)
+    if resources.gpus:
+        fits = min(fits, int(have.get("GPU", 0) / resources.gpus))
+    if fits == 0:
+        raise ConfigError(
+            f"resources: a trial needs {resources.cpus} cpus and {resources.gpus:g} gpus, but there are "
+            f"{have.get('CPU', 0):g} and {have.get('GPU', 0):g}; lower resources in the spec"
+        )
+    return min(fits, resources.concurrent or fits)
+
+
+def _collect_logs(home: Path, log: Path) -> None:
+    with log.open("a", encoding="utf-8") as target:
+        for file in sorted(home.glob("session_2*/logs/worker-*")):
+            text = file.read_text(encoding="utf-8", errors="replace").strip()
+            if text:
+                target.write(f"\n--- {file.name}\n{text}\n")

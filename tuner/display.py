@@ -1,0 +1,167 @@
+"""What a search shows while it runs: a live table on a terminal, plain lines anywhere else."""
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from tuner.result import SearchResult
+from tuner.spec import SearchSpec
+from tuner.study import DEFAULT_TRIAL, TrialRecord, TrialState
+
+_COLOURS = {
+    TrialState.RUNNING: "cyan",
+    TrialState.COMPLETE: "green",
+    TrialState.STOPPED: "yellow",
+    TrialState.FAILED: "red",
+}
+
+
+class Display:
+    """A listener of the search that shows it; a context manager, for the live table has to be closed."""
+
+    def __init__(self, stream: TextIO, spec: SearchSpec) -> None:
+        self._console = Console(file=stream, highlight=False, soft_wrap=not stream.isatty())
+        self._spec = spec
+        self._trials: dict[int, TrialRecord] = {}
+        self._latest: dict[int, Mapping[str, float]] = {}
+        self._best: dict[int, Mapping[str, float]] = {}  # each trial's best epoch
+        self._reports = 0
+        self._begun: float | None = None
+        self._live = Live(get_renderable=self._view, console=self._console, refresh_per_second=2, transient=True)
+
+    def __enter__(self) -> Self:
+        """Open the live table, if there is a terminal to draw it on."""
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the live table; the result's own table follows it."""
+        self._live.stop()
+
+    def say(self, text: str) -> None:
+        """Show a message, above the table if there is one."""
+        self._console.print(text, markup=False)
+
+    def started(self, trial: TrialRecord) -> None:
+        """Show a trial that has begun."""
+        self._begun = self._begun or time.monotonic()
+        self._trials[trial.number] = trial
+        self._line(f"trial {trial.number} started: {_told(trial)}")
+
+    def reported(self, trial: TrialRecord, metrics: Mapping[str, float]) -> None:
+        """Show a trial's epoch."""
+        metric = self._spec.file.objective.metric
+        self._reports += 1
+        self._latest[trial.number] = metrics
+        if trial.number not in self._best or metrics[metric] > self._best[trial.number][metric]:
+            self._best[trial.number] = metrics
+        self._line(
+            f"trial {trial.number} epoch {metrics['epoch']:.0f}/{self._spec.file.budget.epochs} "
+            f"mAP {metrics['map']:.4f} mAP50 {metrics['map50']:.4f}{self._left()}"
+        )
+
+    def ended(self, trial: TrialRecord) -> None:
+        """Show how a trial ended."""
+        self._trials[trial.number] = trial
+        scores = f", best mAP {trial.scores['map']:.4f} in epoch {trial.best_epoch}" if trial.scores else ""
+        error = f": {trial.error}" if trial.error else ""
+        self._line(f"trial {trial.number} {trial.state.value}{scores}{error}")
+
+    def _line(self, text: str) -> None:
+        if not self._console.is_terminal:
+            self.say(text)
+
+    def _view(self) -> Table:
+        elapsed = time.monotonic() - self._begun if self._begun else 0.0
+        counts = [f"{self._count(state)} {state.value}" for state in TrialState]
+        waiting = self._spec.file.budget.trials - len(self._trials)
+        table = Table(title=f"{', '.join(counts)}, {waiting} to come · {clock(elapsed)}{self._left()}")
+        for column in ("trial", "state", "epoch", "mAP", "mAP50", "sampled"):
+            table.add_column(column)
+        leader = self._leader()
+        for number in sorted(self._trials):
+            table.add_row(*self._row(number), style="bold" if number == leader else None)
+        return table
+
+    def _row(self, number: int) -> list[str]:
+        trial, epochs = self._trials[number], self._spec.file.budget.epochs
+        best = self._best.get(number)
+        scores = [f"{best['map']:.3f}", f"{best['map50']:.3f}"] if best else ["", ""]
+        mark = "* " if number == self._leader() else "  "
+        state = f"[{_COLOURS[trial.state]}]{trial.state.value}[/]"
+        epoch = int(self._latest.get(number, {}).get("epoch", 0))
+        return [f"{mark}{number}", state, f"{epoch}/{epochs}", *scores, _told(trial)]
+
+    def _leader(self) -> int | None:
+        metric = self._spec.file.objective.metric
+        return max(self._best, key=lambda number: self._best[number][metric], default=None)
+
+    def _count(self, state: TrialState) -> int:
+        return sum(trial.state is state for trial in self._trials.values())
+
+    def _left(self) -> str:
+        """The time left, from the epochs to come at the pace so far; trials to come cost what ended ones did."""
+        if not self._begun or not self._reports:
+            return ""
+        budget = self._spec.file.budget
+        ended = [t for t in self._trials.values() if t.state is not TrialState.RUNNING]
+        mean = sum(trial.epochs for trial in ended) / len(ended) if ended else budget.epochs
+        running = [number for number, trial in self._trials.items() if trial.state is TrialState.RUNNING]
+        epochs = mean * (budget.trials - len(self._trials))
+        epochs += sum(max(mean - self._latest.get(number, {}).get("epoch", 0), 0) for number in running)
+        return f" · about {clock(epochs * (time.monotonic() - self._begun) / self._reports)} left"
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds, 3:07."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def show_result(console: Console, result: SearchResult, dataset: str) -> None:
+    """Print a search's trials, its winner against the default, and what to do next."""
+    table = Table(title=result.search_id)
+    for column in ("trial", "state", "epochs", "mAP", "mAP50", "sampled"):
+        table.add_column(column)
+    best, default = result.best, result.default
+    for trial in result.trials:
+        scores = [f"{trial.scores['map']:.3f}", f"{trial.scores['map50']:.3f}"] if trial.scores else ["", ""]
+        mark = "* " if best is not None and trial.number == best.number else "  "
+        values = [f"{mark}{trial.number}", trial.state.value, str(trial.epochs), *scores, trial.error or _told(trial)]
+        table.add_row(*values)
+    console.print(table)
+    for note in result.notes:
+        console.print(f"warning: {note}", markup=False)
+    if best is None or best.scores is None:
+        console.print("no trial came to a score", markup=False)
+        return
+    console.print(f"best is trial {best.number}: {_told(best)}", markup=False)
+    console.print(f"  mAP {best.scores['map']:.4f}  mAP50 {best.scores['map50']:.4f}")
+    if default is not None and default.scores is not None:
+        console.print(f"  mAP {default.scores['map']:.4f}  mAP50 {default.scores['map50']:.4f}  with the default")
+    checkpoint = result.folder / "best.safetensors"
+    console.print(f"checkpoint: {checkpoint}\n\nnext:", markup=False, soft_wrap=True)
+    for command in (f"best {result.folder}", f"evaluate {checkpoint} --data {dataset}", "ui"):
+        console.print(f"  spiketune {command}", markup=False, soft_wrap=True)
+
+
+def _told(trial: TrialRecord) -> str:
+    if trial.number == DEFAULT_TRIAL:
+        return "default configuration"
+    return " ".join(f"{_short(leaf)}={_value(value)}" for leaf, value in trial.sampled.items())
+
+
+def _short(leaf: str) -> str:
+    branch, _, name = leaf.rpartition(".")
+    return branch if name == "name" else name  # optimizer=sgd, lr=0.01
+
+
+def _value(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

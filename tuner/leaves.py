@@ -1,0 +1,85 @@
+"""Trial configurations from files and options: leaves given nested or dotted, errors with the line."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from data.config import leaf_paths, unknown_key
+from data.errors import ConfigError
+from model.trial_config import TrialConfig
+from tuner.located import KeyPath, Located, read_located, read_value
+
+GivenLeaf = tuple[KeyPath, str, Any]  # where it stands, its dotted path, its value
+
+
+def load_config(file: Path | None, assignments: Sequence[str]) -> TrialConfig:
+    """The default configuration with the leaves of a YAML file, then those of KEY=VALUE assignments.
+
+    Raises:
+        ConfigError: an unknown leaf, or a value the configuration refuses.
+    """
+    config = TrialConfig()
+    if file is not None:
+        source = read_located(file)
+        config = configured(source, leaves_in(source, source.tree, ()), (), {})
+    for assignment in assignments:
+        leaf, equals, text = assignment.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {assignment}: must be KEY=VALUE, as in loss.box=5")
+        try:
+            value = read_value(text)
+        except yaml.YAMLError:
+            raise ConfigError(f"--set {assignment}: '{text}' is no value YAML can read") from None
+        config = config.with_leaves({leaf: value}, f"--set {assignment}")
+    return config
+
+
+def leaves_in(source: Located, tree: Mapping[str, Any], key: KeyPath) -> list[GivenLeaf]:
+    """The leaves a mapping gives, all of them known and none twice.
+
+    Raises:
+        ConfigError: with file, line and key.
+    """
+    given = _flat(tree, key, "")
+    seen: set[str] = set()
+    for place, leaf, _ in given:
+        check_leaf(source, place, leaf)
+        if leaf in seen:
+            raise ConfigError(f"{source.where(place)}: {leaf} is already given, nested or dotted; keep one")
+        seen.add(leaf)
+    return given
+
+
+def configured(source: Located, given: Sequence[GivenLeaf], root: KeyPath, more: Mapping[str, Any]) -> TrialConfig:
+    """The defaults with the given leaves and `more`.
+
+    Raises:
+        ConfigError: the configuration refuses a value; with the line of the leaf, or of `root` if the leaves only fail
+            together.
+    """
+    leaves = {leaf: value for _, leaf, value in given}
+    try:
+        return TrialConfig().with_leaves({**leaves, **more}, source.where(root))
+    except ConfigError:
+        for key, leaf, value in given:
+            TrialConfig().with_leaves({leaf: value}, source.place(key))  # raises, and names its line
+        raise
+
+
+def check_leaf(source: Located, key: KeyPath, leaf: str) -> None:
+    """Raise a ConfigError if there is no such leaf."""
+    known = leaf_paths(TrialConfig)
+    if leaf not in known:
+        raise ConfigError(f"{source.where(key)}: {unknown_key(leaf, known)}")
+
+
+def _flat(tree: Mapping[str, Any], key: KeyPath, prefix: str) -> list[GivenLeaf]:
+    found: list[GivenLeaf] = []
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            found += _flat(value, (*key, name), f"{prefix}{name}.")
+        else:
+            found.append(((*key, name), f"{prefix}{name}", value))
+    return found

@@ -1,0 +1,36 @@
+"""Folders to write into, and results printed for machines."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from data.errors import InputError
+
+
+def new_folder(folder: Path) -> Path:
+    """Make the folder, or take it if it is empty.
+
+    Raises:
+        InputError: there is something in it, or it cannot be made.
+    """
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise InputError(f"{folder}: is not empty; choose a folder of its own with --out, or remove this one")
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another --out") from None
+    return folder
+
+
+def print_json(result: Mapping[str, Any]) -> None:
+    """The one thing on stdout when `--json` is asked for."""
+    sys.stdout.write(json.dumps(result, indent=2, default=float) + "\n")
+
+
+def print_line(text: str, *, on_stderr: bool = False) -> None:
+    """A line for people; on stderr where stdout carries JSON."""
+    stream = sys.stderr if on_stderr else sys.stdout
+    stream.write(text + "\n")
+    stream.flush()

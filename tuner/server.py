@@ -1,0 +1,75 @@
+"""MLflow's own server on loopback, over the store the searches write to."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+from data.errors import InputError, SpiketuneError
+from tuner.store import artifact_folder, tracking_uri
+
+HOST = "127.0.0.1"
+START_S = 90  # the first start makes the database
+
+
+def serve(port: int, say: Callable[[str], None]) -> int:
+    """Run the server until it is interrupted; return its exit code.
+
+    Raises:
+        InputError: the port is taken, or the runs are kept by a server already.
+        SpiketuneError: the server did not start.
+    """
+    uri = tracking_uri()
+    if uri.startswith(("http://", "https://")):
+        raise InputError(f"MLFLOW_TRACKING_URI={uri} is a server already; open it in a browser")
+    _check_free(port)
+    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", uri]
+    artifacts = artifact_folder()
+    if artifacts is not None:
+        command += ["--default-artifact-root", artifacts.as_uri()]
+    say(f"starting MLflow on {uri}")
+    server = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
+        command, env={**os.environ, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}, start_new_session=True
+    )
+    try:
+        _wait_until_up(server, port)
+        say(f"http://{HOST}:{port}  (Ctrl-C ends it)")
+        return server.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        _end(server)
+
+
+def _check_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise InputError(f"--port {port}: cannot be used ({error.strerror}); choose another") from None
+
+
+def _wait_until_up(server: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline and server.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex((HOST, port)) == 0:
+                return
+        time.sleep(0.2)
+    raise SpiketuneError("MLflow's server did not start; what it printed stands above")
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    """End the server and its workers, which are a process group of their own."""
+    if server.poll() is None:
+        os.killpg(server.pid, signal.SIGTERM)
+        try:
+            server.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()

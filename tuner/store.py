@@ -1,0 +1,23 @@
+"""Where MLflow keeps the runs: the server MLFLOW_TRACKING_URI names, or SQLite below ./runs."""
+
+import os
+from pathlib import Path
+
+EXPERIMENT = "spiketune"
+DEFAULT_FOLDER = Path("runs")
+
+
+def tracking_uri() -> str:
+    """The address of the tracking store; makes the folder of the default one."""
+    given = os.environ.get("MLFLOW_TRACKING_URI")
+    if given:
+        return given
+    DEFAULT_FOLDER.mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{(DEFAULT_FOLDER / 'mlflow.db').absolute()}"
+
+
+def artifact_folder() -> Path | None:
+    """Where artifacts go beside a SQLite store: mlartifacts next to the database. A server knows its own place."""
+    uri = tracking_uri()
+    prefix = "sqlite:///"
+    return Path(uri.removeprefix(prefix)).absolute().parent / "mlartifacts" if uri.startswith(prefix) else None
