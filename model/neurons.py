@@ -78,5 +78,6 @@ def _rest(x: torch.Tensor) -> torch.Tensor:
 
 @functools.cache  # one compilation a process and dynamics, however many detectors it trains
 def _compiled(config: NeuronConfig) -> Dynamics:
-    fused: Dynamics = torch.compile(_dynamics(config), dynamic=True)
+    # In this process: a pool of compiler processes would cost each trial their memory for one small kernel.
+    fused: Dynamics = torch.compile(_dynamics(config), dynamic=True, options={"compile_threads": 1})
     return fused

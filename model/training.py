@@ -14,14 +14,14 @@ from data.loading import Batch, TrainingLoader
 from data.shards import Dataset, Split
 from model.average_precision import AveragePrecision
 from model.checkpoint import Checkpoint, save_checkpoint
-from model.compilation import Compile, resolve_compile
+from model.compilation import resolve_compile
 from model.detector import SpikingDetector
 from model.device import resolve_device
 from model.evaluation import validate
 from model.loss import LossTerms, detection_loss
 from model.prediction import Validation, predict
 from model.schedule import make_optimizer, make_schedule
-from model.trial_config import TrialConfig
+from model.trial_config import Compile, TrialConfig
 
 BEST = "best.safetensors"
 LAST = "last.safetensors"
@@ -60,7 +60,7 @@ class Trainer:
         self.loader = TrainingLoader(
             dataset.shards(Split.TRAIN), config.data, training.batch_size, training.windows_per_epoch, training.seed
         )
-        compiled = resolve_compile(training.compile, device) is Compile.NEURONS
+        compiled = resolve_compile(config, device) is Compile.NEURONS
         self.detector = SpikingDetector(config.model, len(dataset.label_set.classes), compiled).to(device)
         self.optimizer = make_optimizer(self.detector, config.optimizer)
         self.schedule: LRScheduler = make_schedule(self.optimizer, config.optimizer, training.epochs, len(self.loader))

@@ -1,13 +1,22 @@
 """The configuration of a trial: one frozen tree, whose leaves a search may sample."""
 
+from enum import StrEnum
+
 from pydantic import Field
 
 from data.config import Config
 from data.loading import DataConfig
-from model.compilation import Compile
 from model.detector import DetectorConfig
 from model.loss import LossConfig
 from model.schedule import OptimizerConfig
+
+
+class Compile(StrEnum):
+    """What torch.compile is asked to fuse."""
+
+    OFF = "off"
+    NEURONS = "neurons"  # the arithmetic of each neuron: halves a training step on a CPU
+    AUTO = "auto"  # neurons where the machine can compile them, otherwise off
 
 
 class TrainingConfig(Config):

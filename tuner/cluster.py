@@ -10,6 +10,9 @@ from pathlib import Path
 import ray
 
 from data.errors import ConfigError
+from model.compilation import resolve_compile
+from model.device import resolve_device
+from model.trial_config import Compile, TrialConfig
 from tuner.spec import Resources
 
 OBJECT_STORE_BYTES = 200 * 1024 * 1024  # only the trials' job and reports travel through it
@@ -40,6 +43,21 @@ def ray_running(log: Path) -> Iterator[None]:
         ray.shutdown()
         _collect_logs(home, log)
         shutil.rmtree(home, ignore_errors=True)
+
+
+def compiled_alike(default: TrialConfig, resources: Resources) -> TrialConfig:
+    """The configuration with `training.compile: auto` settled, once for all trials.
+
+    A worker answers, not the driver, which may run on a head without GPU or compiler.
+    """
+    concurrency(resources)  # raises: a task that fits nowhere would wait for ever
+    resolve = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=0)(_resolve)
+    mode: Compile = ray.get(resolve.remote(default))
+    return default.with_leaves({"training.compile": mode.value}, "training.compile")
+
+
+def _resolve(config: TrialConfig) -> Compile:
+    return resolve_compile(config, resolve_device("auto"))
 
 
 def concurrency(resources: Resources) -> int:

@@ -73,13 +73,11 @@ class TrialEvents(_LeftOutOfSnapshots, tune.Callback):
         # Ray adds its own entries (pid, node, times); a trial's metrics are what run_trial put beside its number.
         metrics = {name: float(result[name]) for name in result["reported"]}
         self._study.report(number, metrics)
+        # The worker has put the files there before it reported. Ray's on_checkpoint comes later, or never on a halt.
+        self._study.keep(number, Path(trial.path) / result["checkpoint_dir_name"] / BEST)
         record = self._study.trial(number)
         for listener in self._listeners:
             listener.reported(record, metrics)
-
-    def on_checkpoint(self, trial: Any, checkpoint: tune.Checkpoint, **_: Any) -> None:
-        """Ray has copied the epoch's files to where they stay until the next epoch's replace them."""
-        self._study.keep(trial.config["number"], Path(checkpoint.path) / BEST)
 
     def on_trial_complete(self, trial: Any, **_: Any) -> None:
         """The trial has spent its budget, or the scheduler or the search has stopped it."""

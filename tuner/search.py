@@ -12,7 +12,7 @@ from data.shards import Dataset, Split
 from model.prediction import Validation
 from model.training import train
 from tuner.asha import scheduler
-from tuner.cluster import concurrency, ray_running
+from tuner.cluster import compiled_alike, concurrency, ray_running
 from tuner.display import Display
 from tuner.halt import INTERRUPTED, Halt
 from tuner.output import new_folder
@@ -73,24 +73,31 @@ def run_search(
 def _search(spec: SearchSpec, job: TrialJob, folder: Path, search_id: str, display: Display) -> SearchResult:
     halt = Halt()
     with display, halt.on_signals():
-        display.say(f"search {search_id}, results in {folder}")
-        study = Study.create(folder, spec, search_id)
-        tracker = Tracker.begin(spec, study, folder, display.say)
-        display.say("starting Ray")
-        events = TrialEvents(study, spec.file.budget.epochs, halt, [tracker, display])
-        try:
-            with ray_running(folder / LOG_FILE):
-                _tune(spec, job, folder, StudySearcher(study, job.metric, spec.file.objective.mode), events, halt)
-        except BaseException:
-            halt.reason = halt.reason or "the search itself failed"
-            raise
-        finally:
-            events.close(halt.reason or "Ray never started it")
-            result = SearchResult(search_id, folder, spec, study.trials(), halt.reason)
-            result.write_winner()
-            tracker.finish(result)
-            result = dataclasses.replace(result, notes=tuple(tracker.notes))
-            result.write_summary()
+        display.say(f"search {search_id}, results in {folder}; starting Ray")
+        with ray_running(folder / LOG_FILE):
+            default = compiled_alike(spec.default, spec.file.resources)
+            spec, job = dataclasses.replace(spec, default=default), dataclasses.replace(job, default=default)
+            return _record(spec, job, folder, search_id, display, halt)
+
+
+def _record(
+    spec: SearchSpec, job: TrialJob, folder: Path, search_id: str, display: Display, halt: Halt
+) -> SearchResult:
+    study = Study.create(folder, spec, search_id)
+    tracker = Tracker.begin(spec, study, folder, display.say)
+    events = TrialEvents(study, spec.file.budget.epochs, halt, [tracker, display])
+    try:
+        _tune(spec, job, folder, StudySearcher(study, job.metric, spec.file.objective.mode), events, halt)
+    except BaseException:
+        halt.reason = halt.reason or "the search itself failed"
+        raise
+    finally:
+        events.close(halt.reason or "Ray never started it")
+        result = SearchResult(search_id, folder, spec, study.trials(), halt.reason)
+        result.write_winner()
+        tracker.finish(result)
+        result = dataclasses.replace(result, notes=tuple(tracker.notes))
+        result.write_summary()
     return result
 
 

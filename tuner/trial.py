@@ -53,10 +53,11 @@ def run_trial(assignment: Assignment, job: TrialJob) -> None:
     dataset = Dataset.open(job.dataset)
     epoch = 0
     # The actor lives on for the next trial: files and generator are gone before it starts, also when Ray stops this one
-    # inside tune.report (it raises SystemExit there).
+    # inside tune.report (it raises SystemExit there). Ray makes its own session folder the working one, and that is
+    # removed with the session, so a worker that is killed leaves nothing behind either.
     try:
         with (
-            tempfile.TemporaryDirectory(prefix="spiketune-trial-") as folder,
+            tempfile.TemporaryDirectory(prefix="files-", dir=Path.cwd()) as folder,
             contextlib.closing(_generator(job, config, dataset, Path(folder))) as reports,
         ):
             for report in reports:

@@ -108,6 +108,7 @@ def test_no_score_reaching_a_thousandth_gives_an_empty_answer() -> None:
 def test_the_last_step_answers() -> None:
     parts = grid([[0.8], [0.0001]], T=3)
     parts.classes[:2, 0, 1] = 9.0  # the second box is sure at first, and gone at the end
+    parts.sides[:2, 0, 0, :, 5] = 400.0  # the first is larger at first
     (found,) = decode(parts)
     assert found.corners.tolist() == [[12, 12, 28, 28]]
 

@@ -1,3 +1,4 @@
+import itertools
 import math
 from typing import Any
 
@@ -9,6 +10,7 @@ from data.loading import Batch
 from model.detector import DetectorConfig, SpikingDetector
 from model.head import BINS, EMBEDDING, Predictions
 from model.loss import LossConfig, LossTerms, detection_loss
+from model.overlap import intersection_over_union
 
 BOX = (4.0, 4.0, 20.0, 20.0)  # all sides one stride of 8 from the point (12, 12)
 
@@ -164,6 +166,13 @@ def test_terms_are_divided_by_the_objects_found() -> None:
     assert terms.cls.item() == pytest.approx((bce(0.3, 1) + bce(-0.9, 1)) / 2, rel=1e-5)
 
 
+def test_an_object_that_is_half_found_divides_by_half() -> None:
+    # The second true box is 16x12 of the predicted 16x16: its fit is .75, and the sum of the fits 1.75.
+    batch = labelled(TWO_BOXES[0], (0, 0, 52, 4, 68, 16))
+    terms = detection_loss(two_objects((0.3, -0.9)), batch, plain())
+    assert terms.cls.item() == pytest.approx((bce(0.3, 1) + bce(-0.9, 0.75)) / 1.75, rel=1e-5)
+
+
 def test_equal_steps_cost_what_one_of_them_costs() -> None:
     torch.manual_seed(0)
     sides = [one_hot_sides(1, 1, 1, 1) + torch.rand(4, BINS) for _ in range(2)]
@@ -222,6 +231,38 @@ def test_windows_with_different_numbers_of_boxes_keep_their_own() -> None:
     # In window 0 the first point is background.
     expected = (bce(0.3, 0) + bce(-0.9, 1) + bce(0.3, 1) + bce(-0.9, 1)) / 3
     assert terms.cls.item() == pytest.approx(expected, rel=1e-5)
+
+
+def one_image(parts: Predictions, step: int, row: int) -> Predictions:
+    sides, classes, embeddings = (
+        part[step : step + 1, row : row + 1] for part in (parts.sides, parts.classes, parts.embeddings)
+    )
+    return Predictions(sides, classes, embeddings, parts.points, parts.strides)
+
+
+def test_a_batch_costs_what_its_images_cost_together() -> None:
+    torch.manual_seed(2)
+    T, B = 2, 3
+    boxes = [(4.0, 4.0, 20.0, 20.0), (2.0, 4.0, 20.0, 22.0), (4.0, 3.0, 23.0, 20.0)]
+    near_one = torch.tensor([0.0, 2.0, 0.0, *[-50.0] * (BINS - 3)])  # sides of about a stride, each its own
+    parts = Predictions(
+        near_one + torch.randn(T, B, 1, 4, BINS),
+        torch.randn(T, B, 1, 2),
+        torch.zeros(T, B, 1, EMBEDDING),
+        torch.tensor([[12.0, 12.0]]),
+        torch.tensor([8.0]),
+    )
+    fits, alone = 0.0, dict.fromkeys(("box", "cls", "dfl"), 0.0)
+    for step, row in itertools.product(range(T), range(B)):
+        image = one_image(parts, step, row)
+        # One object that fits by less than 1: nothing is divided here.
+        terms = detection_loss(image, labelled((0, row % 2, *boxes[row])), plain()).as_dict()
+        alone = {name: value + terms[name] for name, value in alone.items()}
+        fits += intersection_over_union(image.corners().flatten(), torch.tensor(boxes[row])).item()
+    together = detection_loss(parts, labelled(*((row, row % 2, *boxes[row]) for row in range(B))), plain()).as_dict()
+    assert fits > 1
+    for name, value in alone.items():
+        assert together[name] == pytest.approx(value / fits, rel=1e-4)
 
 
 @pytest.mark.parametrize("name", ["box", "cls", "dfl", "track"])

@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from data.errors import DatasetError, TrainingError
+from data.loading import Batch
 from data.shards import Dataset, Split
 from model.average_precision import AveragePrecision
 from model.checkpoint import load_checkpoint
 from model.evaluation import evaluate_checkpoint
+from model.loss import detection_loss
 from model.prediction import Validation
 from model.training import EpochReport, Trainer, train
 from model.trial_config import TrialConfig
@@ -177,6 +179,43 @@ def test_a_loss_that_is_not_finite_names_its_term_and_batch_and_touches_no_weigh
     with pytest.raises(TrainingError, match=rf"loss term {term} is not finite in epoch 3, batch 0"):
         trainer.epoch(3)
     assert all(torch.equal(before[name], value) for name, value in trainer.detector.named_parameters())
+
+
+def gradients(trainer: Trainer, batch: Batch) -> list[torch.Tensor]:
+    loss = detection_loss(trainer.detector(batch.frames_TBCHW), batch, trainer.config.loss).total()
+    return list(torch.autograd.grad(loss, list(trainer.detector.parameters())))
+
+
+def test_a_step_follows_the_gradient_of_its_own_batch_alone(tiny_dataset: Dataset) -> None:
+    config = trial(optimizer__name="sgd", optimizer__momentum=0, optimizer__weight_decay=0, optimizer__clip_norm=1e9)
+    trainer = Trainer(config, tiny_dataset, CPU)
+    first, second, _ = trainer.loader.epoch(1)
+    trainer.step(first, "")
+    before = [value.detach().clone() for value in trainer.detector.parameters()]
+    (rate,) = {group["lr"] for group in trainer.optimizer.param_groups}
+    expected = gradients(trainer, second)
+    trainer.step(second, "")
+    for old, new, gradient in zip(before, trainer.detector.parameters(), expected, strict=True):
+        torch.testing.assert_close(new.detach(), old - rate * gradient)
+
+
+def test_a_gradient_longer_than_the_limit_is_scaled_down_to_it(tiny_dataset: Dataset) -> None:
+    trainer = Trainer(trial(optimizer__clip_norm=0.125), tiny_dataset, CPU)
+    batch = next(trainer.loader.epoch(1))
+    assert torch.nn.utils.get_total_norm(gradients(trainer, batch)) > 1
+    trainer.step(batch, "")
+    taken = [value.grad for value in trainer.detector.parameters() if value.grad is not None]
+    assert torch.nn.utils.get_total_norm(taken).item() == pytest.approx(0.125, rel=1e-4)
+
+
+def test_an_epoch_after_a_measurement_trains_the_norms_too(tiny_dataset: Dataset) -> None:
+    trainer = Trainer(trial(training__windows_per_epoch=4), tiny_dataset, CPU)
+    trainer.measure(Validation(windows=1))
+    seen = [value.clone() for name, value in trainer.detector.named_buffers() if name.endswith("running_mean")]
+    trainer.epoch(1)
+    now = [value for name, value in trainer.detector.named_buffers() if name.endswith("running_mean")]
+    assert seen
+    assert not any(torch.equal(old, new) for old, new in zip(seen, now, strict=True))
 
 
 def test_a_validation_split_without_recordings_is_refused(tiny_dataset: Dataset, tmp_path: Path) -> None:
