@@ -1,4 +1,4 @@
-"""Does the nano detector learn from its labels? Minutes of training on simulated traffic, with true and shuffled labels.
+"""Does the nano detector learn from its labels? Minutes of training on simulated traffic, labels true and shuffled.
 
     python benchmarks/learning.py [--minutes 3] [--json FILE]
 

@@ -107,13 +107,13 @@ class TrainingLoader:
             raise DatasetError("the training split has no labels; ingest recordings with boxes beside them")
         self._renderer = WindowRenderer(shards, config)
         self._config = config
-        self.batch_size = min(batch_size, len(self._labels))
         self._count = min(windows_per_epoch or len(self._labels), len(self._labels))
+        self.batch_size = min(batch_size, self._count)
         self._seed = seed
 
     def __len__(self) -> int:
         """Batches an epoch; a last one that is not full is left out, since a norm over few windows is noise."""
-        return self._count // self.batch_size or 1
+        return self._count // self.batch_size
 
     def epoch(self, number: int) -> Iterator[Batch]:
         """The batches of one epoch; the same number gives the same batches."""

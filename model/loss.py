@@ -114,9 +114,8 @@ def _classification(
 ) -> torch.Tensor:
     """Focal loss (Lin et al. 2017, eq. 5) towards the quality of each point's answer, `[I, N, K]`."""
     K = logits.shape[-1]
-    one_hot = F.one_hot(classes, K) * assignment.positive[..., None]
-    smoothed = one_hot * (1 - config.label_smoothing) + config.label_smoothing / K * assignment.positive[..., None]
-    target = smoothed * assignment.quality[..., None]
+    smoothed = F.one_hot(classes, K) * (1 - config.label_smoothing) + config.label_smoothing / K
+    target = smoothed * assignment.quality[..., None]  # nothing where a point answers for no box
     loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     probability = logits.sigmoid()
     miss = target * (1 - probability) + (1 - target) * probability  # 1 - p_t for targets between 0 and 1

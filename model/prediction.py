@@ -56,23 +56,34 @@ def predict_checkpoint(path: Path, dataset: Dataset, validation: Validation, dev
         )
     if checkpoint.size != dataset.size:
         raise DatasetError(f"{path}: trained for a sensor of {checkpoint.size}, the dataset's is {dataset.size}")
-    return predict(checkpoint.detector, dataset.shards(validation.split), checkpoint.config.data, validation, target)
+    windows = EvaluationWindows(dataset.shards(validation.split), checkpoint.config.data, validation)
+    return windows.predict(checkpoint.detector, target)
 
 
-@torch.no_grad()
-def predict(
-    detector: SpikingDetector, shards: Sequence[Shard], config: DataConfig, validation: Validation, device: torch.device
-) -> list[WindowResult]:
-    """Detections and truth of the split's evaluation windows, in order. Leaves the detector in evaluation mode."""
-    detector.eval()
-    results = []
-    for batch in EvaluationLoader(shards, config, BATCH, validation.windows):
-        for window, found in zip(batch.windows, decode(detector(batch.frames_TBCHW.to(device))), strict=True):
-            shard = shards[window.recording]
-            truth = shard.boxes.at(window.label_us)
-            scaled = Detections(_in_sensor(found, shard.size, config.scale), found.scores, found.classes)
-            results.append(WindowResult(window, shard.night, truth, scaled))
-    return results
+class EvaluationWindows:
+    """The windows a detector is measured on.
+
+    Raises:
+        DatasetError: none of the recordings has a label that counts.
+    """
+
+    def __init__(self, shards: Sequence[Shard], config: DataConfig, validation: Validation) -> None:
+        self._shards = shards
+        self._scale = config.scale
+        self._loader = EvaluationLoader(shards, config, BATCH, validation.windows)
+
+    @torch.no_grad()
+    def predict(self, detector: SpikingDetector, device: torch.device) -> list[WindowResult]:
+        """Detections and truth of each window, in order. Leaves the detector in evaluation mode."""
+        detector.eval()
+        results = []
+        for batch in self._loader:
+            for window, found in zip(batch.windows, decode(detector(batch.frames_TBCHW.to(device))), strict=True):
+                shard = self._shards[window.recording]
+                truth = shard.boxes.at(window.label_us)
+                scaled = Detections(_in_sensor(found, shard.size, self._scale), found.scores, found.classes)
+                results.append(WindowResult(window, shard.night, truth, scaled))
+        return results
 
 
 def _in_sensor(found: Detections, size: SensorSize, scale: float) -> npt.NDArray[np.float32]:

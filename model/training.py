@@ -19,7 +19,7 @@ from model.detector import SpikingDetector
 from model.device import resolve_device
 from model.evaluation import validate
 from model.loss import LossTerms, detection_loss
-from model.prediction import Validation, predict
+from model.prediction import EvaluationWindows, Validation
 from model.schedule import make_optimizer, make_schedule
 from model.trial_config import Compile, TrialConfig
 
@@ -51,7 +51,7 @@ class EpochReport:
 class Trainer:
     """The state of one training: detector, optimizer, schedule."""
 
-    def __init__(self, config: TrialConfig, dataset: Dataset, device: torch.device) -> None:
+    def __init__(self, config: TrialConfig, dataset: Dataset, validation: Validation, device: torch.device) -> None:
         torch.manual_seed(config.training.seed)
         training = config.training
         self.config = config
@@ -60,10 +60,13 @@ class Trainer:
         self.loader = TrainingLoader(
             dataset.shards(Split.TRAIN), config.data, training.batch_size, training.windows_per_epoch, training.seed
         )
+        self.windows = EvaluationWindows(dataset.shards(validation.split), config.data, validation)
         compiled = resolve_compile(config, device) is Compile.NEURONS
         self.detector = SpikingDetector(config.model, len(dataset.label_set.classes), compiled).to(device)
         self.optimizer = make_optimizer(self.detector, config.optimizer)
         self.schedule: LRScheduler = make_schedule(self.optimizer, config.optimizer, training.epochs, len(self.loader))
+
+        self.lr = 0.0  # of the last step
 
     def epoch(self, number: int) -> dict[str, float]:
         """Train on the windows of one epoch; the mean of each loss term."""
@@ -87,14 +90,14 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         terms.total().backward()
         torch.nn.utils.clip_grad_norm_(self.detector.parameters(), self.config.optimizer.clip_norm)
+        self.lr = float(self.schedule.get_last_lr()[0])
         self.optimizer.step()
         self.schedule.step()
         return terms
 
-    def measure(self, validation: Validation) -> AveragePrecision:
+    def measure(self) -> AveragePrecision:
         """Average precision of the present weights."""
-        shards = self.dataset.shards(validation.split)
-        results = predict(self.detector, shards, self.config.data, validation, self.device)
+        results = self.windows.predict(self.detector, self.device)
         return validate(results, self.dataset.label_set, self.dataset.size)
 
 
@@ -111,14 +114,14 @@ def train(
         DatasetError: a split has no recordings or no labels.
         ConfigError: the device cannot be used.
     """
-    trainer = Trainer(config, dataset, resolve_device(device))
+    trainer = Trainer(config, dataset, validation, resolve_device(device))
     out.mkdir(parents=True, exist_ok=True)
     best = -1.0
     for epoch in range(1, config.training.epochs + 1):
         start = time.monotonic()
         losses = trainer.epoch(epoch)
         trained = time.monotonic()
-        precision = trainer.measure(validation)
+        precision = trainer.measure()
         report = EpochReport(
             epoch=epoch,
             map=precision.ap,
@@ -126,7 +129,7 @@ def train(
             map75=precision.ap75,
             best=precision.ap > best,
             loss=losses,
-            lr=float(trainer.schedule.get_last_lr()[0]),
+            lr=trainer.lr,
             windows_per_second=len(trainer.loader) * trainer.loader.batch_size / (trained - start),
             seconds=time.monotonic() - start,
         )

@@ -19,9 +19,7 @@ def search(
     as_json: JsonOption = False,
 ) -> None:
     """Search for the best configuration."""
-    from rich.console import Console
-
-    from tuner.display import show_result
+    from tuner.display import plain_console, show_result
     from tuner.spec import load_spec
 
     loaded = load_spec(spec, trials)
@@ -32,7 +30,7 @@ def search(
     if as_json:
         print_json(result.as_dict())
     else:
-        show_result(Console(highlight=False), result, str(data))
+        show_result(plain_console(), result, str(data))
     if result.halted == INTERRUPTED:
         print_line("interrupted", on_stderr=True)
         raise typer.Exit(INTERRUPT_EXIT)
@@ -43,16 +41,14 @@ def best(
     as_json: JsonOption = False,
 ) -> None:
     """Show what a search found."""
-    from rich.console import Console
-
-    from tuner.display import show_result
+    from tuner.display import plain_console, show_result
     from tuner.result import read_result
 
     result = read_result(folder)
     if as_json:
         print_json(result.as_dict())
     else:
-        show_result(Console(highlight=False), result, "DATASET")
+        show_result(plain_console(), result, "DATASET")
 
 
 def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="Of 127.0.0.1.")] = 5000) -> None:

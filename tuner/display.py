@@ -1,5 +1,6 @@
 """What a search shows while it runs: a live table on a terminal, plain lines anywhere else."""
 
+import sys
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -65,7 +66,7 @@ class Display:
             self._best[trial.number] = metrics
         self._line(
             f"trial {trial.number} epoch {metrics['epoch']:.0f}/{self._spec.file.budget.epochs} "
-            f"mAP {metrics['map']:.4f} mAP50 {metrics['map50']:.4f}{self._left()}"
+            f"mAP {metrics['map']:.4f} mAP50 {metrics['map50']:.4f}{self._best_so_far()}{self._left()}"
         )
 
     def ended(self, trial: TrialRecord) -> None:
@@ -83,10 +84,11 @@ class Display:
         elapsed = time.monotonic() - self._begun if self._begun else 0.0
         counts = [f"{self._count(state)} {state.value}" for state in TrialState]
         waiting = self._spec.file.budget.trials - len(self._trials)
-        table = Table(title=f"{', '.join(counts)}, {waiting} to come · {clock(elapsed)}{self._left()}")
+        title = f"{', '.join(counts)}, {waiting} to come{self._best_so_far()} · {clock(elapsed)}{self._left()}"
+        table = Table(title=title)
+        leader = self._leader()
         for column in ("trial", "state", "epoch", "mAP", "mAP50", "sampled"):
             table.add_column(column)
-        leader = self._leader()
         for number in sorted(self._trials):
             table.add_row(*self._row(number), style="bold" if number == leader else None)
         return table
@@ -103,6 +105,10 @@ class Display:
     def _leader(self) -> int | None:
         metric = self._spec.file.objective.metric
         return max(self._best, key=lambda number: self._best[number][metric], default=None)
+
+    def _best_so_far(self) -> str:
+        leader = self._leader()
+        return "" if leader is None else f" · best mAP {self._best[leader]['map']:.4f}"
 
     def _count(self, state: TrialState) -> int:
         return sum(trial.state is state for trial in self._trials.values())
@@ -123,6 +129,11 @@ class Display:
 def clock(seconds: float) -> str:
     """Minutes and seconds, 3:07."""
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def plain_console() -> Console:
+    """Standard output: as wide as the terminal, or wide enough for a trial in one line where there is none."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 150)
 
 
 def show_result(console: Console, result: SearchResult, dataset: str) -> None:

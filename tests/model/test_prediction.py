@@ -13,7 +13,7 @@ from data.loading import DataConfig
 from data.shards import Dataset, Split
 from model.detector import SpikingDetector
 from model.head import BINS, EMBEDDING, Predictions
-from model.prediction import Validation, predict
+from model.prediction import EvaluationWindows, Validation
 
 CPU = torch.device("cpu")
 
@@ -46,7 +46,9 @@ def test_what_is_found_comes_back_in_sensor_pixels_inside_the_frame(
     tiny_dataset: Dataset, scale: float, point: tuple[float, float], corners: list[float]
 ) -> None:
     detector = cast(SpikingDetector, OneBox(*point))
-    results = predict(detector, tiny_dataset.shards(Split.VAL), DataConfig(scale=scale), Validation(), CPU)
+    results = EvaluationWindows(tiny_dataset.shards(Split.VAL), DataConfig(scale=scale), Validation()).predict(
+        detector, CPU
+    )
     assert len(results) == 18
     for found in results:
         assert found.found.corners.tolist() == [corners]
@@ -56,7 +58,7 @@ def test_what_is_found_comes_back_in_sensor_pixels_inside_the_frame(
 def test_each_window_is_given_the_truth_of_its_own_label_time(tiny_dataset: Dataset) -> None:
     shards = tiny_dataset.shards(Split.VAL)
     detector = cast(SpikingDetector, OneBox(40, 16))
-    results = predict(detector, shards, DataConfig(), Validation(windows=5), CPU)
+    results = EvaluationWindows(shards, DataConfig(), Validation(windows=5)).predict(detector, CPU)
     assert len(results) == 5
     for found in results:
         boxes = shards[found.window.recording].boxes
@@ -74,5 +76,5 @@ def test_labels_at_or_before_half_a_second_are_left_out(
     boxes = Boxes(times, np.tile(np.array([[4, 4, 40, 40]], np.float32), (4, 1)), ids, ids)
     take = make_take("val_day_0001", Split.VAL, Events(t, pixels, pixels, pixels.astype(np.uint8)), boxes)
     shards = write_dataset(tmp_path, [take], SensorSize(96, 64), label_set("gen1")).shards(Split.VAL)
-    results = predict(cast(SpikingDetector, OneBox(40, 16)), shards, DataConfig(), Validation(), CPU)
+    results = EvaluationWindows(shards, DataConfig(), Validation()).predict(cast(SpikingDetector, OneBox(40, 16)), CPU)
     assert [found.window.label_us for found in results] == [500_001, 590_000]

@@ -172,7 +172,7 @@ def test_the_loss_falls(tiny_dataset: Dataset, tmp_path: Path, scripted_map: Cal
 def test_a_loss_that_is_not_finite_names_its_term_and_batch_and_touches_no_weight(
     tiny_dataset: Dataset, layer: str, rows: slice, term: str
 ) -> None:
-    trainer = Trainer(trial(), tiny_dataset, CPU)
+    trainer = Trainer(trial(), tiny_dataset, Validation(), CPU)
     for branch in getattr(trainer.detector.head, layer):
         branch.readout.bias.data[rows] = torch.inf
     before = {name: value.clone() for name, value in trainer.detector.named_parameters()}
@@ -188,7 +188,7 @@ def gradients(trainer: Trainer, batch: Batch) -> list[torch.Tensor]:
 
 def test_a_step_follows_the_gradient_of_its_own_batch_alone(tiny_dataset: Dataset) -> None:
     config = trial(optimizer__name="sgd", optimizer__momentum=0, optimizer__weight_decay=0, optimizer__clip_norm=1e9)
-    trainer = Trainer(config, tiny_dataset, CPU)
+    trainer = Trainer(config, tiny_dataset, Validation(), CPU)
     first, second, _ = trainer.loader.epoch(1)
     trainer.step(first, "")
     before = [value.detach().clone() for value in trainer.detector.parameters()]
@@ -200,7 +200,7 @@ def test_a_step_follows_the_gradient_of_its_own_batch_alone(tiny_dataset: Datase
 
 
 def test_a_gradient_longer_than_the_limit_is_scaled_down_to_it(tiny_dataset: Dataset) -> None:
-    trainer = Trainer(trial(optimizer__clip_norm=0.125), tiny_dataset, CPU)
+    trainer = Trainer(trial(optimizer__clip_norm=0.125), tiny_dataset, Validation(), CPU)
     batch = next(trainer.loader.epoch(1))
     assert torch.nn.utils.get_total_norm(gradients(trainer, batch)) > 1
     trainer.step(batch, "")
@@ -209,8 +209,8 @@ def test_a_gradient_longer_than_the_limit_is_scaled_down_to_it(tiny_dataset: Dat
 
 
 def test_an_epoch_after_a_measurement_trains_the_norms_too(tiny_dataset: Dataset) -> None:
-    trainer = Trainer(trial(training__windows_per_epoch=4), tiny_dataset, CPU)
-    trainer.measure(Validation(windows=1))
+    trainer = Trainer(trial(training__windows_per_epoch=4), tiny_dataset, Validation(), CPU)
+    trainer.measure()
     seen = [value.clone() for name, value in trainer.detector.named_buffers() if name.endswith("running_mean")]
     trainer.epoch(1)
     now = [value for name, value in trainer.detector.named_buffers() if name.endswith("running_mean")]
