@@ -52,6 +52,9 @@ def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help="A *.safetensors that Spiketune wrote.")],
     data: DataOption,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "val",
+    picture: Annotated[
+        Path | None, typer.Option(help="PNG to draw events, true and found boxes of six windows into.")
+    ] = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -63,7 +66,9 @@ def evaluate(
     if split not in list(Split):
         raise InputError(f"--split {split}: must be one of {', '.join(Split)}")
     dataset = Dataset.open(data)
-    result = evaluate_checkpoint(checkpoint, dataset, Validation(Split(split)), device).as_dict()
+    if picture is not None and picture.suffix != ".png":
+        raise InputError(f"--picture {picture}: the picture is a PNG; give it a name that ends in .png")
+    result = evaluate_checkpoint(checkpoint, dataset, Validation(Split(split)), device, picture).as_dict()
     if as_json:
         print_json(result)
         return

@@ -63,9 +63,13 @@ def _resolve(config: TrialConfig) -> Compile:
 def concurrency(resources: Resources) -> int:
     """How many trials run side by side.
 
+    A cluster may start its workers only when trials ask for them, so there `resources.concurrent` is taken at its word.
+
     Raises:
         ConfigError: not even one fits.
     """
+    if os.environ.get("RAY_ADDRESS") and resources.concurrent:
+        return resources.concurrent
     have = ray.cluster_resources()
     fits = int(have.get("CPU", 0) // resources.cpus)
     if resources.gpus:
@@ -73,7 +77,8 @@ def concurrency(resources: Resources) -> int:
     if fits == 0:
         raise ConfigError(
             f"resources: a trial needs {resources.cpus} cpus and {resources.gpus:g} gpus, but there are "
-            f"{have.get('CPU', 0):g} and {have.get('GPU', 0):g}; lower resources in the spec"
+            f"{have.get('CPU', 0):g} and {have.get('GPU', 0):g}; lower resources in the spec, or set "
+            "resources.concurrent where a cluster starts its workers on demand"
         )
     return min(fits, resources.concurrent or fits)
 
