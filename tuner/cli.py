@@ -1,5 +1,6 @@
 """The `spiketune` command: parsing and printing only. Everything heavy is imported where it is used."""
 
+import logging
 import sys
 
 import typer
@@ -28,6 +29,8 @@ for _command in (
 
 def main() -> None:
     """Run a command. Exit code 0: done, 2: wrong input, 1: anything else, 130: interrupted."""
+    # PyTorch says at each import that there is no Triton; without a GPU nobody misses it.
+    logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
     try:
         app()
     except (SpiketuneError, OSError) as error:
