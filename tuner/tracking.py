@@ -59,7 +59,8 @@ class Tracker:
     def begin(cls, spec: SearchSpec, study: Study, folder: Path, say: Callable[[str], None]) -> "Tracker":
         """Open the store, which takes seconds where the database has to be made, and start the parent run."""
         tracker = cls(spec, study, folder, say)
-        say(f"opening MLflow at {tracking_uri()} (the first time takes some 20 s)")
+        store = tracking_uri().replace(f"{Path.cwd()}/", "")
+        say(f"opening MLflow at {store} (the first time takes some 20 s)")
         tracker._begin()
         return tracker
 
