@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from data.config import Config, problems
 from data.errors import ConfigError
@@ -50,6 +50,12 @@ class Sampler(Config):
     seed: int = Field(default=0, ge=0)
     startup_trials: int = Field(default=4, ge=1)  # finished trials before TPE stops proposing at random
 
+    @model_validator(mode="after")
+    def _only_what_is_read(self) -> "Sampler":
+        if self.name is SamplerName.RANDOM:
+            _refuse_unread(self, "sampler", {"startup_trials"})
+        return self
+
 
 class Scheduler(Config):
     """How weak trials are stopped."""
@@ -57,6 +63,17 @@ class Scheduler(Config):
     name: SchedulerName = SchedulerName.ASHA
     grace: int = Field(default=2, ge=1)  # epochs no trial is stopped before; the first rung
     reduction_factor: float = Field(default=3, ge=2)  # eta in ASHA (Li et al. 2020): 1/eta of each rung survives
+
+    @model_validator(mode="after")
+    def _only_what_is_read(self) -> "Scheduler":
+        if self.name is SchedulerName.NONE:
+            _refuse_unread(self, "scheduler", {"grace", "reduction_factor"})
+        return self
+
+
+def _refuse_unread(given: Sampler | Scheduler, role: str, unread: set[str]) -> None:
+    for key in sorted(unread & given.model_fields_set):
+        raise ValueError(f"{key} is not read by the {role} '{given.name.value}'; remove it")
 
 
 class Budget(Config):
@@ -101,7 +118,9 @@ class SearchSpec:
 
     def write(self, path: Path) -> None:
         """Write the spec as it is used, readable by `load_spec`."""
-        path.write_text(yaml.safe_dump(self.file.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+        # Without what was not given: a default that the chosen sampler or scheduler does not read would be refused.
+        tree = self.file.model_dump(mode="json", exclude_unset=True)
+        path.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
 
 
 def load_spec(path: Path, trials: int | None = None) -> SearchSpec:

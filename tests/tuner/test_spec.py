@@ -58,6 +58,14 @@ def test_a_spec_written_back_is_the_same_spec(tmp_path: Path) -> None:
     assert (again.file, again.default, again.space.branches) == (spec.file, spec.default, spec.space.branches)
 
 
+def test_a_spec_without_asha_and_tpe_is_written_without_what_only_they_read(tmp_path: Path) -> None:
+    text = SPEC.replace("{windows: 10}", "{windows: 10}\nscheduler: {name: none}\nsampler: {name: random, seed: 7}")
+    spec = load_spec(write(tmp_path, text), trials=5)
+    spec.write(tmp_path / "back.yaml")
+    back = load_spec(tmp_path / "back.yaml")
+    assert (back.file, back.default) == (spec.file, spec.default)
+
+
 def test_trials_can_be_overridden_and_must_be_positive(tmp_path: Path) -> None:
     path = write(tmp_path, SPEC)
     assert load_spec(path, trials=7).file.budget.trials == 7
@@ -112,6 +120,19 @@ MISTAKES = [
     ),
     Mistake("{windows: 10}", "{split: test}", 11, "objective.split: Input should be"),
     Mistake("{windows: 10}", "{}\nscheduler: {grace: 6}", 12, "grace=6 must not exceed budget.epochs=5"),
+    Mistake("{windows: 10}", "{}\nscheduler: {name: none, grace: 2}", 12, "grace is not read by the scheduler 'none'"),
+    Mistake(
+        "{windows: 10}",
+        "{}\nscheduler: {name: none, reduction_factor: 3}",
+        12,
+        "reduction_factor is not read by the scheduler 'none'; remove it",
+    ),
+    Mistake(
+        "{windows: 10}",
+        "{}\nsampler: {name: random, startup_trials: 4}",
+        12,
+        "startup_trials is not read by the sampler 'random'; remove it",
+    ),
     Mistake("trials: 3", "trails: 3", 12, "budget.trails: unknown key 'trails'; did you mean 'trials'?"),
     Mistake("budget:", "budgte:", 12, "budgte: unknown key 'budgte'; did you mean 'budget'?"),
     Mistake("[sgd, adamw]", "[sgd, adamw", 7, "no valid YAML"),
