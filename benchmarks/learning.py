@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 from data.boxes import BOX_DTYPE
+from data.dataset import Dataset
 from data.ingest import ingest
-from data.shards import Dataset
 from data.traffic import TrafficConfig, simulate
 from model.evaluation import evaluate_checkpoint
 from model.prediction import Validation

@@ -12,8 +12,8 @@ from data.dat import GEN1_ATIS, DatRecording, read_header
 from data.errors import InputError, RecordingError
 from data.etram import EtramRecording
 from data.events import Events, Repairs, SensorSize
+from data.manifest import Split
 from data.pedro import PedroRecording, xml_of
-from data.shards import Split
 
 LAYOUTS = (
     "eTraM (HDF5/train_h5_1/NAME_td.h5, and val, test), GEN1 or 1 megapixel (NAME_td.dat), "

@@ -14,8 +14,9 @@ from data.boxes import clip
 from data.errors import InputError, RecordingError, SpiketuneError
 from data.events import Repairs
 from data.formats import Recording, Source, find_recordings, is_night
+from data.manifest import MANIFEST, SCHEMA_VERSION, Manifest, ShardEntry, Split, shard_path
+from data.packing import LARGEST
 from data.shard_writer import ShardWriter, partial_path
-from data.shards import LARGEST, MANIFEST, SCHEMA_VERSION, Manifest, ShardEntry, Split, shard_path
 
 LONGEST_US = 24 * 3600 * 1_000_000  # a longer recording has a damaged time in it
 PARALLEL_BYTES = 64 << 20  # below this, starting workers takes longer than they save

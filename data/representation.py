@@ -4,7 +4,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from data.shards import PackedSlice
+from data.packing import PackedSlice
 
 POLARITIES = 2  # channel 0 is OFF (p = 0), channel 1 is ON: SpikingJelly's order
 

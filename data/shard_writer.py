@@ -8,7 +8,8 @@ import pyarrow as pa
 
 from data.boxes import Boxes
 from data.events import Events
-from data.shards import SCHEMA, pack
+from data.packing import pack
+from data.shards import SCHEMA
 
 BATCH_EVENTS = 1 << 22  # 16 MB of words
 BATCH_MS = 1 << 20  # 8 MB of index, 17 minutes: a longer pause starts a new batch instead of an empty index

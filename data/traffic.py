@@ -21,9 +21,9 @@ from data.errors import InputError, SpiketuneError
 from data.etram_writer import grouped, write_boxes, write_events
 from data.event_camera import CameraConfig, EventCamera
 from data.events import Events, SensorSize
+from data.manifest import Split
 from data.motion import plan
 from data.scene import Actor, Scene
-from data.shards import Split
 from data.street import paint_street
 
 LABELS_HZ = 30  # as eTraM is annotated

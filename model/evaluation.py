@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from data.boxes import LabelSet
+from data.dataset import Dataset
 from data.events import SensorSize
-from data.shards import Dataset
 from model.average_precision import AveragePrecision, LabelledBoxes, average_precision
 from model.picture import write_picture
 from model.prediction import Validation, WindowResult, predict_checkpoint

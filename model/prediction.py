@@ -9,10 +9,12 @@ import numpy.typing as npt
 import torch
 
 from data.boxes import Boxes
+from data.dataset import Dataset
 from data.errors import DatasetError
 from data.events import SensorSize
 from data.loading import DataConfig, EvaluationLoader
-from data.shards import Dataset, Shard, Split
+from data.manifest import Split
+from data.shards import Shard
 from data.windows import Window
 from model.checkpoint import load_checkpoint
 from model.decoding import Detections, decode

@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 from torch.optim.lr_scheduler import LRScheduler
 
+from data.dataset import Dataset
 from data.errors import TrainingError
 from data.loading import Batch, TrainingLoader
-from data.shards import Dataset, Split
+from data.manifest import Split
 from model.average_precision import AveragePrecision
 from model.checkpoint import Checkpoint, save_checkpoint
 from model.compilation import resolve_compile

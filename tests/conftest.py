@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from data.boxes import Boxes, LabelSet, label_set
+from data.dataset import Dataset
 from data.events import Events, Repairs, SensorSize
+from data.manifest import MANIFEST, SCHEMA_VERSION, Manifest, ShardEntry, Split, shard_path
 from data.shard_writer import ShardWriter
-from data.shards import MANIFEST, SCHEMA_VERSION, Dataset, Manifest, ShardEntry, Split, shard_path
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -9,7 +9,7 @@ from tuner.output import print_line
 
 if TYPE_CHECKING:
     from data.ingest import IngestProgress
-    from data.shards import ShardEntry
+    from data.manifest import ShardEntry
 
 
 def simulate(

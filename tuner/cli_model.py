@@ -24,7 +24,7 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train one configuration."""
-    from data.shards import Dataset
+    from data.dataset import Dataset
     from model.prediction import Validation
     from model.training import BEST
     from model.training import train as run_training
@@ -59,7 +59,8 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Measure a checkpoint by the Prophesee protocol."""
-    from data.shards import Dataset, Split
+    from data.dataset import Dataset
+    from data.manifest import Split
     from model.evaluation import evaluate_checkpoint
     from model.prediction import Validation
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from ray import tune
 from ray.tune.search import ConcurrencyLimiter
 
+from data.dataset import Dataset
 from data.errors import TrainingError
-from data.shards import Dataset, Split
+from data.manifest import Split
 from model.prediction import Validation
 from model.training import train
 from tuner.asha import scheduler

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from data.config import Config, problems
 from data.errors import ConfigError
-from data.shards import Split
+from data.manifest import Split
 from model.trial_config import TrialConfig
 from tuner.leaves import check_leaf, configured, leaves_in
 from tuner.located import KeyPath, Located, read_located

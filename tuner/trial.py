@@ -12,8 +12,8 @@ from typing import TypedDict
 import torch
 from ray import tune
 
+from data.dataset import Dataset
 from data.errors import TrainingError
-from data.shards import Dataset
 from model.prediction import Validation
 from model.training import EpochReport
 from model.trial_config import TrialConfig

@@ -17,8 +17,8 @@ from data.errors import ConfigError, InputError, RecordingError
 from data.etram import EtramRecording
 from data.events import Events, Repairs, SensorSize
 from data.formats import Recording, find_recordings, is_night
+from data.manifest import Split
 from data.pedro import PedroRecording
-from data.shards import Split
 
 RECORDINGS = Path(__file__).parents[3] / "shared" / "recordings"
 real = pytest.mark.skipif(not RECORDINGS.exists(), reason="the real recordings (../shared/recordings) are not here")

@@ -10,10 +10,11 @@ import pytest
 
 import data.ingest
 from data.boxes import BOX_DTYPE
+from data.dataset import Dataset
 from data.errors import DatasetError, InputError, RecordingError
 from data.events import Repairs, SensorSize
 from data.ingest import IngestProgress, ingest
-from data.shards import Dataset, Manifest, Split
+from data.manifest import Manifest, Split
 
 RECORDINGS = Path(__file__).parents[3] / "shared" / "recordings"
 real = pytest.mark.skipif(not RECORDINGS.exists(), reason="the real recordings (../shared/recordings) are not here")

@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from data.boxes import Boxes, label_set
+from data.dataset import Dataset
 from data.errors import DatasetError
 from data.events import Events, SensorSize
 from data.loading import Batch, DataConfig, EvaluationLoader, TrainingLoader, WindowRenderer, frame_size, scaled_corners
-from data.shards import Dataset, Shard, Split
+from data.manifest import Split
+from data.shards import Shard
 from data.windows import Window, causal_window
 
 SENSOR = SensorSize(90, 60)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data.packing import PackedSlice
 from data.representation import histo3d
-from data.shards import PackedSlice
 
 Column = npt.NDArray[np.int64]
 

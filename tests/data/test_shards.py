@@ -14,10 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.boxes import Boxes, label_set
+from data.dataset import Dataset
 from data.errors import DatasetError
 from data.events import Events, Repairs, SensorSize
+from data.manifest import SCHEMA_VERSION, Manifest, ShardEntry, Split, shard_path
 from data.shard_writer import ShardWriter
-from data.shards import SCHEMA_VERSION, Dataset, Manifest, Shard, ShardEntry, Split, shard_path
+from data.shards import Shard
 
 SIZE = SensorSize(2048, 1024)
 

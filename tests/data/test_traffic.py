@@ -11,7 +11,7 @@ import pytest
 from data.errors import ConfigError, InputError
 from data.etram_writer import write_events
 from data.events import Events, SensorSize
-from data.shards import Split
+from data.manifest import Split
 from data.traffic import Take, TrafficConfig, label_times, record, simulate, takes
 
 SMALL = TrafficConfig(width=160, height=90, duration_s=2.0, train=2, val=1, test=0, night_share=0.5, frame_rate=200)

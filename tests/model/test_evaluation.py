@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from data.boxes import Boxes, LabelSet
+from data.dataset import Dataset
 from data.errors import DatasetError
 from data.events import SensorSize
-from data.shards import Dataset
 from data.windows import Window
 from model.checkpoint import Checkpoint, save_checkpoint
 from model.decoding import Detections

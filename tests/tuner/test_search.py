@@ -12,8 +12,8 @@ import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from data.dataset import Dataset
 from data.errors import DatasetError, InputError, TrainingError
-from data.shards import Dataset
 from model.prediction import Validation
 from model.training import BEST, LAST, EpochReport
 from model.trial_config import TrialConfig
