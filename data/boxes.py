@@ -1,5 +1,7 @@
 """Boxes: the labels of a recording, and the label sets that name their classes."""
 
+import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +35,8 @@ LABEL_SETS = {
         LabelSet("etram3", ("pedestrian", "vehicle", "micromobility")),
         LabelSet("etram8", ("pedestrian", "car", "bicycle", "bus", "motorbike", "truck", "tram", "wheelchair")),
         LabelSet("gen1", ("car", "pedestrian")),
+        LabelSet("1mpx", ("pedestrian", "two wheeler", "car", "truck", "bus", "traffic sign", "traffic light")),
+        LabelSet("1mpx3", ("pedestrian", "two wheeler", "car")),  # the three that detectors are compared on
         LabelSet("pedro", ("person",)),
     )
 }
@@ -45,8 +49,15 @@ def label_set(name: str) -> LabelSet:
         ConfigError: there is none.
     """
     if name not in LABEL_SETS:
-        raise ConfigError(f"label set '{name}' is unknown; known: {', '.join(LABEL_SETS)}")
+        raise ConfigError(f"label set '{name}' is unknown; {nearest(name, LABEL_SETS)}")
     return LABEL_SETS[name]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What to say of a name that does not exist: the nearest that does, and all of them."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return (f"did you mean '{near[0]}'? " if near else "") + f"known: {', '.join(names)}"
 
 
 @dataclass(frozen=True, slots=True)

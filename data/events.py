@@ -4,12 +4,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
+import numba
 import numpy as np
 import numpy.typing as npt
 
 from data.errors import RecordingError
 
 Column: TypeAlias = npt.NDArray[np.integer]
+
+BIT_15 = 1 << 15  # a coordinate that carries it was 32768 smaller: the damage known in eTraM
 
 
 class SensorSize(NamedTuple):
@@ -40,15 +43,17 @@ class Events:
 class Repairs:
     """What had to be dropped or mended to make a recording's events sound."""
 
-    out_of_frame: int = 0  # events dropped: outside the sensor, as a flipped bit 15 of y leaves them
+    out_of_frame: int = 0  # events dropped: outside the sensor
     backward_times: int = 0  # events whose time was raised to the running maximum
     signed_polarity: bool = False  # polarity was {-1, 1}
+    bit15: int = 0  # of out_of_frame, those with bit 15 of x or y set, as y=33014 has it
 
     def __add__(self, other: "Repairs") -> "Repairs":
         return Repairs(
             self.out_of_frame + other.out_of_frame,
             self.backward_times + other.backward_times,
             self.signed_polarity or other.signed_polarity,
+            self.bit15 + other.bit15,
         )
 
 
@@ -72,20 +77,54 @@ def mend(
     Raises:
         PolarityError: a polarity is none of -1, 0, 1.
     """
-    strange = (p < -1) | (p > 1)
-    if strange.any():
-        row = int(np.argmax(strange))
-        raise PolarityError(row, int(p[row]))
-    inside = (x >= 0) & (x < size.width) & (y >= 0) & (y < size.height)
-    dropped = len(t) - int(np.count_nonzero(inside))
-    if dropped:
-        t, x, y, p = t[inside], x[inside], y[inside], p[inside]
-    times = t.astype(np.int64)
-    start = times[:1] if latest_us is None else np.array([latest_us], np.int64)
-    mended = np.maximum.accumulate(np.concatenate([start, times]))[1:]
-    repairs = Repairs(dropped, int(np.count_nonzero(mended != times)), bool((p < 0).any()))
-    events = Events(mended, x.astype(np.uint16), y.astype(np.uint16), (p > 0).astype(np.uint8))
-    return events, repairs
+    count = len(t)
+    events = Events(
+        np.empty(count, np.int64), np.empty(count, np.uint16), np.empty(count, np.uint16), np.empty(count, np.uint8)
+    )
+    first_us = np.iinfo(np.int64).min if latest_us is None else latest_us
+    strange, kept, backward, negative, bit15 = _mend(
+        _column(t, ()), _column(x, (np.uint16,)), _column(y, (np.uint16,)), _column(p, (np.int16, np.uint8)),
+        size.width, size.height, first_us, events.t, events.x, events.y, events.p,
+    )  # fmt: skip
+    if strange >= 0:
+        raise PolarityError(strange, int(p[strange]))
+    return events.take(slice(kept)), Repairs(count - kept, backward, negative > 0, bit15)
+
+
+def _column(column: Column, as_it_is: tuple[type[np.integer], ...]) -> Column:
+    """The column in one of the few types `_mend` is compiled for: those that are common, else int64."""
+    if column.dtype == np.bool_:
+        column = column.view(np.uint8)
+    if column.dtype in as_it_is:
+        return np.ascontiguousarray(column)
+    if column.dtype == np.uint64:  # stays too large, instead of turning negative
+        column = np.minimum(column, np.uint64(np.iinfo(np.int64).max))
+    return np.ascontiguousarray(column, np.int64)
+
+
+@numba.njit(cache=True, nogil=True)
+def _mend(
+    t: Column, x: Column, y: Column, p: Column, width: int, height: int, latest_us: int,
+    out_t: Column, out_x: Column, out_y: Column, out_p: Column,
+) -> tuple[int, int, int, int, int]:  # fmt: skip
+    """One pass; returns the first row of strange polarity or -1, and the counts kept, backward, negative, bit 15."""
+    strange, kept, backward, negative, bit15 = -1, 0, 0, 0, 0
+    latest = latest_us
+    for row in range(len(t)):
+        column, line, polarity = np.int64(x[row]), np.int64(y[row]), np.int64(p[row])
+        if polarity < -1 or polarity > 1:
+            strange = row
+            break
+        if not (0 <= column < width and 0 <= line < height):
+            bit15 += ((column | line) & BIT_15) != 0
+            continue
+        time_us = int(t[row])
+        backward += time_us < latest
+        latest = max(latest, time_us)
+        negative += int(polarity < 0)
+        out_t[kept], out_x[kept], out_y[kept], out_p[kept] = latest, column, line, polarity > 0
+        kept += 1
+    return strange, kept, backward, negative, bit15
 
 
 def mend_chunks(

@@ -1,82 +1,69 @@
-"""Formats: which recordings a folder holds, and which label set their boxes speak."""
+"""Formats: which recordings a source holds, their splits, and what their boxes mean; told by names alone."""
 
-import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import PurePosixPath
 
-from data.boxes import Boxes, LabelSet, label_set
-from data.dat import GEN1_ATIS, DatRecording, read_header
+from data.boxes import LABEL_SETS
+from data.dat import GEN1_ATIS
 from data.errors import InputError, RecordingError
-from data.etram import EtramRecording
-from data.events import Events, Repairs, SensorSize
+from data.event_files import BESIDE, EventFormat, event_files, name_of, sequence_of
+from data.events import SensorSize
+from data.finding import Finding, Source
+from data.label_scheme import LabelScheme, read_labels
+from data.label_search import EIGHT, LabelSearch
 from data.manifest import Split
-from data.pedro import PedroRecording, xml_of
+from data.recording import LARGEST_SIDE
+from data.source_notes import foreign_note, incomplete_note, split_note, unlabelled_note, unread_note
+from data.splits import SplitRule, split_of
+from data.storage import SourceFile
 
-LAYOUTS = (
-    "eTraM (HDF5/train_h5_1/NAME_td.h5, and val, test), GEN1 or 1 megapixel (NAME_td.dat), "
-    "PEDRo (numpy/NAME.npy and xml/NAME.xml)"
+LOOKED_FOR = (
+    "eTraM (HDF5/train_h5_1/NAME_td.h5, and val, test), NAME.h5, GEN1 or 1 megapixel (NAME_td.dat), NAME.raw, "
+    "NAME.aedat4, NAME.es, RVT (NAME/event_representations_v2 and NAME/labels_v2), PEDRo (numpy/NAME.npy and "
+    "xml/NAME.xml)"
 )
 ETRAM_SETS = ("etram3", "etram8")
 
 
-class Recording(Protocol):
-    """A source file of events and the labels that go with it; cheap to make, read when asked."""
-
-    @property
-    def path(self) -> Path:
-        """The file of events."""
-
-    @property
-    def name(self) -> str:
-        """The file's name without its ending."""
-
-    @property
-    def size(self) -> SensorSize:
-        """The sensor; RecordingError if the file is damaged."""
-
-    def chunks(self) -> Iterator[tuple[Events, Repairs]]:
-        """The events in time order, mended, in chunks of bounded size; RecordingError if the file is damaged."""
-
-    def boxes(self) -> Boxes:
-        """The labels, sorted by time, not clipped to the frame; none where there are none."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """The recordings of a folder, each with its split, and their label set."""
-
-    label_set: LabelSet
-    recordings: tuple[tuple[Split, Recording], ...]
-
-
-def find_recordings(folder: Path, labels: str | None) -> Source:
-    """Find the recordings of a folder in one of the known layouts.
+def find_recordings(
+    files: Sequence[SourceFile],
+    where: str,
+    labels: LabelScheme | None = None,
+    split: SplitRule | None = None,
+    size: SensorSize | None = None,
+) -> Source:
+    """Find the recordings among files in one of the known layouts; no file is opened.
 
     Args:
-        folder: an eTraM tree or its HDF5 folder, a folder of DAT files, or a PEDRo tree.
-        labels: name of the label set; needed for eTraM, whose boxes come in two.
+        files: every file of the source.
+        where: the source's location, for errors; its last part may name a split.
+        labels: what the boxes' numbers mean; needed where the layout does not tell.
+        split: for recordings that lie in no split folder; None: they are for training.
+        size: the sensor of recordings that do not name it.
 
     Raises:
-        InputError: the folder or its layout is unknown, or the label set is missing or does not fit.
+        InputError: there is no recording, kinds are mixed, or the label set or a split is missing.
+        RecordingError: a recording's boxes are of two kinds or missing, or two recordings have one name.
     """
-    folder = folder.absolute()
-    if not folder.is_dir():
-        raise InputError(f"{folder}: is no folder; give the folder of the recordings, in one of the layouts {LAYOUTS}")
-    found: dict[str, list[Path]] = {"eTraM": [], "DAT": [], "PEDRo": []}
-    for path in _files(folder):
-        kind = _kind(path)
-        if kind is not None:
-            found[kind].append(path)
-    kinds = [kind for kind, paths in found.items() if paths]
-    if not kinds:
-        raise InputError(f"{folder}: holds no recording; looked, at any depth, for {LAYOUTS}")
-    if len(kinds) > 1:
-        raise InputError(f"{folder}: holds recordings of several kinds ({', '.join(kinds)}); give the folder of one")
-    find = {"eTraM": _etram, "DAT": _dat, "PEDRo": _pedro}[kinds[0]]
-    return find(folder, found[kinds[0]], labels)
+    paths = {file.path: file.bytes for file in files}
+    events = event_files(paths)
+    if labels is not None and labels.source not in LABEL_SETS.values() and not _has_eight(paths):
+        # eTraM's file names around classes of the user's own: boxes beside the events, nothing to confuse them with.
+        events = {path: EventFormat.HDF5 if kind is EventFormat.ETRAM else kind for path, kind in events.items()}
+    ignored = [*incomplete_note(paths, events), *foreign_note(paths)]
+    _check_kinds(events, where, ignored)
+    if size is not None and EventFormat.RVT in events.values():
+        raise InputError(f"{where}: --size {size.width}x{size.height}: RVT sequences tell their size; leave it out")
+    kinds = set(events.values())
+    scheme, expected_size = _scheme(kinds, paths, where, labels)
+    splits, unsplit = _splits(events, where, split)
+    search = LabelSearch(paths, where, scheme)
+    findings = tuple(_finding(path, kind, splits[path], search, paths, scheme, size) for path, kind in events.items())
+    _check_names(findings, where)
+    loose = [finding for finding in findings if finding.events in unsplit]
+    notes = [*split_note(loose, split), *unlabelled_note(findings), *unread_note(search.unread(events)), *ignored]
+    return Source(scheme, findings, expected_size, tuple(notes))
 
 
 def is_night(name: str) -> bool | None:
@@ -85,94 +72,122 @@ def is_night(name: str) -> bool | None:
     return None if said is None else said[1] == "night"
 
 
-def split_of(path: Path, folder: Path) -> Split | None:
-    """The split the nearest folder down to `folder` is named for: train, val, test, or as eTraM's train_h5_1."""
-    for parent in path.parents:
-        named = re.fullmatch(r"(train|val|test)(?:_h5_\w+)?", parent.name)
-        if named:
-            return Split(named[1])
-        if parent == folder:
-            break
-    return None
+def read_size(text: str) -> SensorSize:
+    """The sensor that `--size` gives, as 1280x720.
+
+    Raises:
+        InputError: it is no such pair, or a side is no possible one.
+    """
+    sides = re.fullmatch(r"([0-9]{1,6})x([0-9]{1,6})", text)
+    size = SensorSize(int(sides[1]), int(sides[2])) if sides else SensorSize(0, 0)
+    if not all(1 <= side <= LARGEST_SIDE for side in size):
+        raise InputError(f"--size {text}: must be WIDTHxHEIGHT in pixels, 1 to {LARGEST_SIDE} each, as 1280x720")
+    return size
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Every file below a folder, in order; links are followed, since large datasets often lie on another disk."""
-    seen = set()
-    for root, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(root)
-        if real in seen:  # a link back up
-            folders.clear()
-            continue
-        seen.add(real)
-        folders.sort()
-        yield from (Path(root, name) for name in sorted(files))
+def _check_kinds(events: Mapping[PurePosixPath, EventFormat], where: str, notes: Sequence[str]) -> None:
+    if not events:
+        noted = "".join(f"; {note}" for note in notes)
+        raise InputError(f"{where}: holds no recording; looked, at any depth, for {LOOKED_FOR}{noted}")
+    kinds = [kind for kind in EventFormat if kind in events.values()]
+    if len(kinds) > 1 and not BESIDE.issuperset(kinds):
+        raise InputError(f"{where}: holds recordings of several kinds ({', '.join(kinds)}); give the folder of one")
+    sequences: dict[PurePosixPath | None, PurePosixPath] = {}
+    for path, kind in events.items():
+        if kind is EventFormat.RVT and (other := sequences.setdefault(sequence_of(path), path)) != path:
+            raise RecordingError(f"{where}/{path}: the sequence has another representation, {other}; keep one of them")
 
 
-def _kind(path: Path) -> str | None:
-    if path.name.endswith("_td.h5"):
-        return "eTraM"
-    if path.name.endswith("_td.dat"):
-        return "DAT"
-    return "PEDRo" if path.suffix == ".npy" and xml_of(path) is not None else None
-
-
-def _etram(folder: Path, paths: list[Path], labels: str | None) -> Source:
-    if labels not in ETRAM_SETS:
-        raise InputError(
-            f"{folder}: is an eTraM tree, whose boxes come in two label sets that give one number two meanings; "
-            "name one: --labels etram3 (3 classes, beside the events) or --labels etram8 (8 classes, in "
-            f"eight_class_annotations_train and its kin){f', not {labels}' if labels else ''}"
-        )
-    chosen = label_set(labels)
-    recordings: list[tuple[Split, Recording]] = []
-    for path in paths:
-        split = split_of(path, folder)
-        if split is None:
-            raise InputError(
-                f"{path}: lies in no split; an eTraM recording lies in train_h5_1, val_h5_1, test_h5_1 or such"
-            )
-        recordings.append((split, EtramRecording(path, _etram_boxes(path, split, chosen), chosen)))
-    return Source(chosen, tuple(recordings))
-
-
-def _etram_boxes(path: Path, split: Split, chosen: LabelSet) -> Path | None:
-    name = path.name.replace("_td.h5", "_bbox.npy")
-    places = {
-        "etram3": path.with_name(name),
-        "etram8": path.parent.parent / f"eight_class_annotations_{split}" / name,
-    }
-    wanted = places.pop(chosen.name)
-    if wanted.exists():
-        return wanted
-    for other, place in places.items():
-        if place.exists():
-            raise RecordingError(
-                f"{wanted}: is missing, though {place} labels the recording; fetch it, or name {other}"
-            )
-    return None
-
-
-def _dat(folder: Path, paths: list[Path], labels: str | None) -> Source:
-    if labels is None:
-        for path in paths:
-            size = read_header(path).size
-            if size != GEN1_ATIS:
-                raise InputError(
-                    f"{path}: no label set is shipped for recordings of {size.width}x{size.height} pixels; "
-                    "name the one its boxes speak with --labels"
-                )
-    chosen = label_set(labels or "gen1")
-    return Source(chosen, tuple((split_of(path, folder) or Split.TRAIN, DatRecording(path, chosen)) for path in paths))
-
-
-def _pedro(folder: Path, paths: list[Path], labels: str | None) -> Source:
-    chosen = label_set(labels or "pedro")
-    return Source(
-        chosen,
-        tuple(
-            (split_of(path, folder) or Split.TRAIN, PedroRecording(path, xml, chosen))
-            for path in paths
-            if (xml := xml_of(path)) is not None
-        ),
+def _scheme(
+    kinds: set[EventFormat], paths: Collection[PurePosixPath], where: str, labels: LabelScheme | None
+) -> tuple[LabelScheme, SensorSize | None]:
+    """What the boxes mean, and the sensor that this stands for where it is taken by default."""
+    if EventFormat.ETRAM in kinds:
+        return _etram_scheme(paths, where, labels), None
+    if labels is not None:
+        return labels, None
+    if kinds == {EventFormat.DAT}:
+        return read_labels("gen1"), GEN1_ATIS
+    if kinds == {EventFormat.PEDRO}:
+        return read_labels("pedro"), None
+    raise InputError(
+        f"{where}: nothing tells what the numbers in the boxes of {', '.join(sorted(kinds))} recordings mean; name it "
+        f"with --labels: one of {', '.join(LABEL_SETS)}, or a YAML file of classes of your own (docs/formats.md)"
     )
+
+
+def _etram_scheme(paths: Collection[PurePosixPath], where: str, labels: LabelScheme | None) -> LabelScheme:
+    if labels is None or labels.source not in [LABEL_SETS[name] for name in ETRAM_SETS]:
+        raise InputError(
+            f"{where}: is an eTraM tree, whose boxes come in two label sets that give one number two meanings; "
+            "name one: --labels etram3 (3 classes, beside the events) or --labels etram8 (8 classes, in "
+            f"{EIGHT}train and its kin){f', not {labels.source.name}' if labels else ''}"
+        )
+    root = PurePosixPath(where).name
+    if labels.source.name == "etram8" and "_h5_" in root and split_of(PurePosixPath(), root) and not _has_eight(paths):
+        raise InputError(
+            f"{where}: is the folder of a split, and etram8's boxes lie beside it, in {EIGHT}train and its kin; "
+            "give the folder that holds both"
+        )
+    return labels
+
+
+def _has_eight(paths: Collection[PurePosixPath]) -> bool:
+    return any(part.startswith(EIGHT) for path in paths for part in path.parts)
+
+
+def _splits(
+    events: Mapping[PurePosixPath, EventFormat], where: str, rule: SplitRule | None
+) -> tuple[dict[PurePosixPath, Split], set[PurePosixPath]]:
+    """The split of each recording, and which of them lie in no split folder."""
+    splits: dict[PurePosixPath, Split] = {}
+    loose: list[tuple[str, PurePosixPath]] = []
+    for path, kind in events.items():
+        place = sequence_of(path) if kind is EventFormat.RVT else path
+        split = split_of(place or path, PurePosixPath(where).name)
+        if split is not None:
+            splits[path] = split
+        elif kind is EventFormat.ETRAM and rule is None:
+            raise InputError(
+                f"{where}/{path}: lies in no split; an eTraM recording lies in train_h5_1, val_h5_1, test_h5_1 or "
+                "such; move it there, or name a split with --split train, or shares with --split 8:1:1"
+            )
+        else:
+            loose.append((name_of(path, kind), path))
+    given = dict.fromkeys((path for _, path in loose), Split.TRAIN) if rule is None else rule.assigned(loose)
+    return splits | given, {path for _, path in loose}
+
+
+def _finding(
+    path: PurePosixPath,
+    kind: EventFormat,
+    split: Split,
+    search: LabelSearch,
+    paths: Mapping[PurePosixPath, int],
+    scheme: LabelScheme,
+    size: SensorSize | None,
+) -> Finding:
+    labelling = search.labels_of(path, kind)
+    files = (path, *labelling.files)
+    return Finding(
+        name=name_of(path, kind),
+        split=split,
+        events=path,
+        files=files,
+        bytes=sum(paths[file] for file in files),
+        format=kind,
+        labels=scheme.source,
+        given_size=size,
+        box_source=labelling.place,
+        box_files=labelling.box_files,
+    )
+
+
+def _check_names(findings: Sequence[Finding], where: str) -> None:
+    places: dict[tuple[Split, str], PurePosixPath] = {}
+    for finding in findings:
+        if (other := places.setdefault((finding.split, finding.name), finding.events)) != finding.events:
+            raise RecordingError(
+                f"{where}/{finding.events}: split '{finding.split}' has a recording of this name already, "
+                f"{where}/{other}; rename one"
+            )

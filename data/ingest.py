@@ -1,197 +1,109 @@
-"""Ingest: recordings become shards. All of them, or an error and nothing."""
+"""Ingest: the recordings of a source become the shards of a dataset. What is done is kept; the manifest comes last."""
 
-import hashlib
-import multiprocessing
-import os
-from collections import Counter
+import errno
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.boxes import clip
-from data.errors import InputError, RecordingError, SpiketuneError
-from data.events import Repairs
-from data.formats import Recording, Source, find_recordings, is_night
-from data.manifest import MANIFEST, SCHEMA_VERSION, Manifest, ShardEntry, Split, shard_path
-from data.packing import LARGEST
-from data.shard_writer import ShardWriter, partial_path
+from data.errors import DatasetError, InputError
+from data.formats import find_recordings, read_size
+from data.ingest_journal import Journal
+from data.ingest_place import work_place
+from data.ingest_plan import Places, check_labels
+from data.ingest_progress import IngestProgress
+from data.ingest_rebuild import rebuild
+from data.ingest_run import Run
+from data.label_scheme import LabelScheme, read_labels
+from data.manifest import MANIFEST, Manifest
+from data.splits import read_split
+from data.storage import Storage, open_storage
 
-LONGEST_US = 24 * 3600 * 1_000_000  # a longer recording has a damaged time in it
-PARALLEL_BYTES = 64 << 20  # below this, starting workers takes longer than they save
-MOST_WORKERS = 8  # some 300 MB each
-
-
-@dataclass(frozen=True, slots=True)
-class IngestProgress:
-    """One recording more is done."""
-
-    name: str
-    done: int  # recordings
-    total: int  # recordings
-    events: int  # of this recording
+NO_ROOM = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
+GOES_ON = "what is done is kept, and the same command goes on from there"
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
-    split: Split
-    recording: Recording
-    folder: Path
-    target: Path
+class IngestOptions:
+    """How to ingest; a dataset that is there already tells what is None here."""
 
-    @property
-    def shard(self) -> Path:
-        return shard_path(self.target, self.split, self.recording.name)
+    labels: str | None = None  # a label set's name or YAML file; None: as the layout tells
+    split: str | None = None  # train, val, test or shares 8:1:1, of recordings that lie in no split folder
+    size: str | None = None  # sensor of recordings that do not name it, as 640x480
+    processes: int | None = None  # side by side; None: as many as there are processors, at most 8
+    skip_damaged: bool = False  # leave damaged recordings out instead of ending without a dataset
+    rebuild: tuple[str, ...] = ()  # SPLIT/NAME of shards to make again, and nothing else
 
 
 def ingest(
-    source: Path,
-    target: Path,
-    labels: str | None = None,
+    source: str | Path,
+    target: str | Path,
+    options: IngestOptions = IngestOptions(),
     progress: Callable[[IngestProgress], None] | None = None,
 ) -> Manifest:
-    """Turn the recordings of a folder into a dataset; the same folder gives the same bytes.
+    """Turn the recordings of a source into a dataset; the same source gives the same bytes.
+
+    Run again, it goes on where it was interrupted, and adds what is new or changed in the source.
 
     Args:
-        source: a folder in one of the layouts of `data.formats`.
-        target: the dataset's folder, new or without a dataset.
-        labels: name of the label set, where the layout does not tell.
-        progress: told of every recording done.
+        source: the folder or URL of recordings in one of the layouts of `data.formats`.
+        target: the folder or URL of the dataset.
+        options: how.
+        progress: told of what is done, several times a second.
 
     Raises:
-        InputError: the input breaks a rule, or the target cannot be written; what was written is removed again.
+        InputError: the input breaks a rule, or the target cannot be written; finished shards are kept.
     """
-    if (target / MANIFEST).exists():
-        raise InputError(f"{target}: holds a dataset already; choose another target, or remove the folder first")
-    if target.exists() and not target.is_dir():
-        raise InputError(f"{target}: is a file, but a dataset is a folder; choose another target")
-    found = find_recordings(source, labels)
-    _check(found)
-    jobs = [_Job(split, recording, source.absolute(), target) for split, recording in found.recordings]
-    try:
-        entries = _convert_all(jobs, progress)
-        order = list(Split)
-        entries.sort(key=lambda entry: (order.index(entry.split), entry.name))
-        manifest = Manifest(
-            schema_version=SCHEMA_VERSION,
-            label_set=found.label_set,
-            size=found.recordings[0][1].size,
-            recordings=tuple(entries),
-        )
-        _write(manifest, target)
-    except OSError as error:
-        _remove(jobs, target)
-        raise InputError(f"{target}: cannot be written ({error}); choose a target with enough room") from None
-    except BaseException:
-        _remove(jobs, target)
-        raise
-    return manifest
-
-
-def _check(found: Source) -> None:
-    """Find in seconds what would otherwise end the work after hours."""
-    split, recording = found.recordings[0]
-    size, first = recording.size, recording.path
-    if size.width > LARGEST.width or size.height > LARGEST.height:
-        raise RecordingError(
-            f"{first}: the sensor has {size.width}x{size.height} pixels, but a shard holds at most "
-            f"{LARGEST.width}x{LARGEST.height}; crop or bin the events first"
-        )
-    places: Counter[tuple[Split, str]] = Counter()
-    for split, recording in found.recordings:
-        if recording.size != size:
-            raise RecordingError(
-                f"{recording.path}: the sensor has {recording.size.width}x{recording.size.height} pixels, that of "
-                f"{first} {size.width}x{size.height}; a dataset has one sensor: ingest them apart"
-            )
-        places[split, recording.name] += 1
-        if places[split, recording.name] > 1:
-            raise RecordingError(f"{recording.path}: split '{split}' has a recording of this name already; rename one")
-        recording.boxes()
-
-
-def _convert_all(jobs: list[_Job], progress: Callable[[IngestProgress], None] | None) -> list[ShardEntry]:
-    entries: list[ShardEntry] = []
-
-    def done(entry: ShardEntry) -> None:
-        entries.append(entry)
-        if progress is not None:
-            progress(IngestProgress(entry.name, len(entries), len(jobs), entry.events))
-
-    workers = min(len(jobs), _processors(), MOST_WORKERS)
-    if workers == 1 or sum(job.recording.path.stat().st_size for job in jobs) < PARALLEL_BYTES:
-        for job in jobs:
-            done(_convert(job))
-    else:
-        _convert_in_parallel(jobs, workers, done)
-    return entries
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0))  # those this process may use, which may be fewer than there are
-
-
-def _convert_in_parallel(jobs: list[_Job], workers: int, done: Callable[[ShardEntry], None]) -> None:
-    # Spawned, not forked: a fork of a process that has used threads may hang.
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        try:
-            for future in as_completed([pool.submit(_convert, job) for job in jobs]):
-                done(future.result())
-        except BrokenProcessPool:
-            raise SpiketuneError("a worker process died while ingesting, most likely for lack of memory") from None
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _convert(job: _Job) -> ShardEntry:
-    recording = job.recording
-    boxes, clipped, dropped = clip(recording.boxes(), recording.size)
-    repairs = Repairs()
-    with ShardWriter(job.shard, boxes) as writer:
-        for events, mended in recording.chunks():
-            repairs += mended
-            writer.write(events)
-            if writer.last_us - writer.first_us > LONGEST_US:
-                raise RecordingError(
-                    f"{recording.path}: its times run from {writer.first_us} to {writer.last_us} µs, more than a day; "
-                    "a time in it is damaged: mend it, or leave the recording out"
-                )
-        if not writer.events:
-            raise RecordingError(f"{recording.path}: holds no event inside the frame; leave the recording out")
-    with job.shard.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return ShardEntry(
-        name=recording.name,
-        split=job.split,
-        night=is_night(recording.name),
-        events=writer.events,
-        first_us=writer.first_us,
-        last_us=writer.last_us,
-        boxes=len(boxes),
-        repairs=repairs,
-        boxes_clipped=clipped,
-        boxes_dropped=dropped,
-        source=recording.path.relative_to(job.folder).as_posix(),
-        file_bytes=job.shard.stat().st_size,
-        sha256=sha256,
+    origin, goal = open_storage(source), open_storage(target)
+    if goal.local is not None and goal.local.exists() and not goal.local.is_dir():
+        raise InputError(f"{goal.location}: is a file, but a dataset is a folder; choose another target")
+    if options.processes is not None and options.processes < 1:
+        raise InputError(f"--processes {options.processes}: must be at least 1")
+    files = origin.files()
+    places = Places(origin, goal, {file.path: file.bytes for file in files})
+    old = _dataset_before(goal)
+    rule = options.split or (old.split_rule if old else None)
+    found = find_recordings(
+        files,
+        origin.location,
+        _scheme(options, old),
+        None if rule is None else read_split(rule),
+        read_size(options.size) if options.size else old.size if old else None,
     )
+    try:
+        with work_place(goal) as scratch:
+            old = _dataset_before(goal)
+            if old is not None:
+                _check_options(options, found.scheme, old, goal)
+            if options.rebuild:
+                return rebuild(options.rebuild, found, places, old, scratch, progress)
+            run = Run(places, found, rule, old, scratch, options.processes, options.skip_damaged)
+            return run.manifest(progress)
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise InputError(f"{goal.location}: has no room left ({error.strerror}); make room: {GOES_ON}") from None
+        raise InputError(f"{goal.location}: the ingestion cannot go on ({error}); mend that: {GOES_ON}") from None
 
 
-def _write(manifest: Manifest, target: Path) -> None:
-    partial = partial_path(target / MANIFEST)
-    partial.write_text(manifest.model_dump_json(indent=1) + "\n", "utf-8")
-    partial.replace(target / MANIFEST)
+def _dataset_before(goal: Storage) -> Manifest | None:
+    return Manifest.read(goal) if goal.size(MANIFEST) is not None else Journal(goal).manifest()
 
 
-def _remove(jobs: list[_Job], target: Path) -> None:
-    """Remove what a failed ingest has written, and the folders it leaves empty."""
-    if not target.is_dir():
-        return
-    partial_path(target / MANIFEST).unlink(missing_ok=True)
-    for job in jobs:
-        for written in (job.shard, partial_path(job.shard)):
-            written.unlink(missing_ok=True)
-    for folder in (*(target / split for split in Split), target):
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+def _scheme(options: IngestOptions, old: Manifest | None) -> LabelScheme | None:
+    if options.labels is not None:
+        return read_labels(options.labels)
+    return None if old is None else LabelScheme(old.source_labels, old.label_set, old.label_mapping)
+
+
+def _check_options(options: IngestOptions, scheme: LabelScheme, old: Manifest, goal: Storage) -> None:
+    check_labels(scheme, old, goal)
+    if options.size is not None and read_size(options.size) != old.size:
+        raise DatasetError(
+            f"{goal.location}: --size {options.size}, but the dataset was ingested with "
+            f"{old.size.width}x{old.size.height}; leave --size out, or choose another target"
+        )
+    if options.split is not None and options.split != old.split_rule:
+        before = f"with --split {old.split_rule}" if old.split_rule else "without --split"
+        raise DatasetError(
+            f"{goal.location}: --split {options.split}, but the dataset was ingested {before}; "
+            "leave --split out, or choose another target"
+        )

@@ -1,131 +1,75 @@
-"""Batches: windows of many recordings, rendered and put beside their boxes."""
+"""Loading: the batches of an epoch, made in this process or by workers beside it, always the same ones."""
 
+import logging
 import math
+import multiprocessing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+import psutil
 import torch
-from pydantic import Field
+from torch.utils.data import DataLoader, Dataset
 
-from data.augment import flip_horizontally
-from data.boxes import Boxes
-from data.config import Config
+from data.batches import Batch, BatchMaker
+from data.cache_place import place
+from data.data_config import DataConfig
 from data.errors import DatasetError
-from data.events import SensorSize
-from data.representation import POLARITIES, histo3d
+from data.rendering import WindowRenderer
+from data.sampling import BatchPlan, Order, TrainingPlan, training_windows
 from data.shards import Shard
-from data.windows import Window, buffered_window, causal_window, evaluation_times, evenly_spaced
+from data.window_cache import WindowCache
+from data.windows import BUFFER_GRID, Window, causal_window, evaluation_times, evenly_spaced
 
-STRIDE = 32  # the coarsest level of the detector; frames are padded to a multiple of it
-
-
-class DataConfig(Config):
-    """What one window shows the detector."""
-
-    window_us: int = Field(50_000, ge=1_000, le=1_000_000)  # µs of events a window holds (RVT: 50 ms)
-    time_steps: int = Field(4, ge=1, le=32)  # T, equal bins of a window
-    scale: float = Field(1.0, gt=0, le=1)  # output pixels a sensor pixel
-    temporal_buffer: float = Field(0.0, ge=0, le=1)  # share of a window its end may lie off the label; training only
-    flip: float = Field(0.5, ge=0, le=1)  # chance that a training window is mirrored left to right
+WORKER_BYTES = 1 << 30  # what a worker takes with its imports and the batches it holds
+MOST_WORKERS = 8
+SPARSE_BYTES = 3  # of the cache, for each cell of a frame that is not 0
+logger = logging.getLogger("spiketune")
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """B windows of T steps, and the boxes of each."""
+class LoadingPlan:
+    """How much of the data an epoch shows, and on what it is trained."""
 
-    frames_TBCHW: torch.Tensor  # uint8 [T, B, 2, H, W]
-    targets: torch.Tensor  # float32 [M, 6]: row of the batch, class, x1, y1, x2, y2 in output pixels
-    tracks: torch.Tensor  # int64 [M]: the same number means the same object of the same recording
-    windows: tuple[Window, ...]
-
-    def to(self, device: torch.device) -> "Batch":
-        """The same batch on another device; frames stay uint8 and are cast there."""
-        return Batch(
-            self.frames_TBCHW.to(device, non_blocking=True),
-            self.targets.to(device),
-            self.tracks.to(device),
-            self.windows,
-        )
-
-
-def frame_size(size: SensorSize, scale: float) -> tuple[int, int]:
-    """Height and width of a frame: the scaled sensor, padded at the bottom and right to a multiple of 32."""
-    height, width = (math.ceil(math.ceil(side * scale) / STRIDE) * STRIDE for side in (size.height, size.width))
-    return height, width
-
-
-class WindowRenderer:
-    """Renders windows of a split's recordings as batches."""
-
-    def __init__(self, shards: Sequence[Shard], config: DataConfig) -> None:
-        self._shards = shards
-        self._config = config
-        self._frame = frame_size(shards[0].size, config.scale)
-
-    def batch(self, windows: Sequence[Window], mirrored: Sequence[bool] | None = None) -> Batch:
-        """Render these windows; `mirrored` tells which are flipped left to right."""
-        config = self._config
-        shape = (len(windows), config.time_steps, POLARITIES, *self._frame)
-        frames_BTCHW = np.empty(shape, np.uint8)
-        targets, tracks = [], []
-        for row, window in enumerate(windows):
-            shard = self._shards[window.recording]
-            packed = shard.packed(window.start_us, window.end_us)
-            histo3d(packed, window.start_us, window.end_us, config.scale, frames_BTCHW[row])
-            boxes = shard.boxes.at(window.label_us)
-            corners = scaled_corners(boxes, config.scale)
-            if mirrored is not None and mirrored[row]:
-                width = math.ceil(shard.size.width * config.scale)
-                flip_horizontally(frames_BTCHW[row], corners, width)
-            targets.append(np.column_stack([np.full(len(boxes), row), boxes.class_id, corners]).astype(np.float32))
-            tracks.append(boxes.track_id + (window.recording << 32))  # ids count anew in every recording
-        return Batch(
-            torch.from_numpy(frames_BTCHW).transpose(0, 1),
-            torch.from_numpy(np.concatenate(targets)),
-            torch.from_numpy(np.concatenate(tracks)),
-            tuple(windows),
-        )
-
-
-def scaled_corners(boxes: Boxes, scale: float) -> npt.NDArray[np.float32]:
-    """Boxes as x1, y1, x2, y2 [N, 4] in output pixels."""
-    corners = boxes.xywh.copy()
-    corners[:, 2:] += corners[:, :2]
-    return corners * np.float32(scale)
+    batch_size: int
+    windows_per_epoch: int | None  # None: all there are
+    epochs: int  # that a training lasts, of which the last ones make no mosaics
+    seed: int
+    device: str = "cpu"  # as torch names it
 
 
 class TrainingLoader:
-    """An epoch of training windows in a seeded random order, each near a label of its own."""
+    """The batches of each epoch of a training.
 
-    def __init__(
-        self, shards: Sequence[Shard], config: DataConfig, batch_size: int, windows_per_epoch: int | None, seed: int
-    ) -> None:
-        self._labels = [(index, int(time)) for index, shard in enumerate(shards) for time in shard.boxes.times()]
-        if not self._labels:
-            raise DatasetError("the training split has no labels; ingest recordings with boxes beside them")
-        self._renderer = WindowRenderer(shards, config)
-        self._config = config
-        self._count = min(windows_per_epoch or len(self._labels), len(self._labels))
-        self.batch_size = min(batch_size, self._count)
-        self._seed = seed
+    Raises:
+        DatasetError: the recordings have no labels to learn from.
+        ConfigError: a cache was asked for, and there is no room for it.
+    """
+
+    def __init__(self, shards: Sequence[Shard], config: DataConfig, loading: LoadingPlan) -> None:
+        streams = config.order is not Order.RANDOM
+        windows = training_windows(shards, config, streams, loading.seed)
+        self._plan = TrainingPlan(
+            windows, config, config.order, loading.batch_size, loading.windows_per_epoch, loading.seed
+        )
+        self._mosaic_until = loading.epochs - config.augment.close_mosaic
+        maker = BatchMaker(shards, config, open_cache(shards, config, _renderings(len(windows), config)))
+        self._plans = _Epoch()
+        self._loader = _loader(maker, self._plans, worker_count(config.workers, loading.device), loading.device)
 
     def __len__(self) -> int:
-        """Batches an epoch; a last one that is not full is left out, since a norm over few windows is noise."""
-        return self._count // self.batch_size
+        """Batches an epoch."""
+        return len(self._plan)
+
+    @property
+    def batch_size(self) -> int:
+        """Windows a batch."""
+        return self._plan.batch_size
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """The batches of one epoch; the same number gives the same batches."""
-        config = self._config
-        random = np.random.default_rng((self._seed, number))
-        drawn = random.permutation(len(self._labels))[: len(self) * self.batch_size]
-        for rows in np.array_split(drawn, len(self)):
-            windows = [
-                buffered_window(recording, label_us, config.window_us, config.temporal_buffer, random)
-                for recording, label_us in (self._labels[row] for row in rows)
-            ]
-            yield self._renderer.batch(windows, list(random.random(len(rows)) < config.flip))
+        """The batches of one epoch, counted from 1; the same number gives the same batches."""
+        self._plans.now = list(self._plan.epoch(number, mosaic=number <= self._mosaic_until))
+        yield from self._loader
 
 
 class EvaluationLoader:
@@ -139,13 +83,90 @@ class EvaluationLoader:
             raise DatasetError("the split has no label after its first 0.5 s, so nothing can be evaluated on it")
         chosen = [labels[row] for row in evenly_spaced(len(labels), at_most)]
         self._windows = [causal_window(recording, label_us, config.window_us) for recording, label_us in chosen]
-        self._renderer = WindowRenderer(shards, config)
+        self._renderer = WindowRenderer(shards, config, open_cache(shards, config, len(self._windows)))
         self._batch_size = batch_size
 
     def __len__(self) -> int:
         """Number of batches."""
         return math.ceil(len(self._windows) / self._batch_size)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[tuple[tuple[Window, ...], torch.Tensor]]:
+        """Windows, and their frames `[T, B, C, H, W]`."""
         for first in range(0, len(self._windows), self._batch_size):
-            yield self._renderer.batch(self._windows[first : first + self._batch_size])
+            windows = tuple(self._windows[first : first + self._batch_size])
+            frames_BTCHW = self._renderer.empty(len(windows))
+            for window, frames_TCHW in zip(windows, frames_BTCHW, strict=True):
+                self._renderer.frames(window, frames_TCHW)
+            yield windows, self._renderer.as_tensor(frames_BTCHW)
+
+
+def worker_count(wanted: int | None, device: str) -> int:
+    """How many processes make batches: as wanted, else what a GPU beside them needs and cores and memory allow.
+
+    On a CPU none: there a batch takes a hundredth of the time of the step it is for, and the cores are all busy.
+    The cores are those PyTorch was given, which a search sets to its trial's share.
+    """
+    if wanted is not None:
+        return wanted
+    if device == "cpu":
+        return 0
+    room = psutil.virtual_memory().available // 2 // WORKER_BYTES
+    return int(max(0, min(torch.get_num_threads() - 1, MOST_WORKERS, room)))
+
+
+def open_cache(shards: Sequence[Shard], config: DataConfig, renderings: int) -> WindowCache | None:
+    """The node's cache of rendered windows, with room for so many of them where there is; None where it is off."""
+    busy = sum(shard.event_count for shard in shards)
+    lasting_us = sum(shard.last_us - shard.first_us + 1 for shard in shards)
+    cells = busy / lasting_us * config.window_us  # at most one for each event
+    chosen = place(config.cache, int(renderings * cells * SPARSE_BYTES))
+    return None if chosen is None else WindowCache.open(chosen.folder, chosen.limit_bytes)
+
+
+def _renderings(windows: int, config: DataConfig) -> int:
+    """How many different windows a training may come to show: each at every place the buffer may move it to."""
+    return windows * (2 * math.ceil(config.temporal_buffer * BUFFER_GRID) + 1)
+
+
+class _Epoch:
+    """The plans of the epoch that is going on: what the loader hands to its workers, one by one."""
+
+    def __init__(self) -> None:
+        self.now: list[BatchPlan] = []
+
+    def __iter__(self) -> Iterator[BatchPlan]:
+        return iter(self.now)
+
+    def __len__(self) -> int:
+        return len(self.now)
+
+
+class _Made(Dataset[Batch]):
+    """What PyTorch's loader asks for a batch: its plan is the index."""
+
+    def __init__(self, maker: BatchMaker) -> None:
+        self._maker = maker
+
+    def __getitem__(self, plan: BatchPlan) -> Batch:
+        return self._maker(plan)
+
+
+def _loader(maker: BatchMaker, plans: _Epoch, workers: int, device: str) -> "DataLoader[Batch]":
+    if workers == 0:
+        return DataLoader(_Made(maker), sampler=plans, batch_size=None, collate_fn=_as_it_is)
+    # A fork of a process that has used threads may hang; a server that has imported everything forks in milliseconds.
+    multiprocessing.set_forkserver_preload(["data.batches"])
+    return DataLoader(
+        _Made(maker),
+        sampler=plans,
+        batch_size=None,
+        collate_fn=_as_it_is,
+        num_workers=workers,
+        multiprocessing_context="forkserver",
+        persistent_workers=True,
+        pin_memory=device.startswith("cuda"),
+    )
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch

@@ -4,28 +4,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 import numpy.typing as npt
 
+from data.box_rows import boxes_of
 from data.boxes import Boxes, LabelSet
 from data.errors import RecordingError
 from data.events import Events, Repairs, SensorSize, mend_chunks
+from data.numpy_file import read_array
+from data.recording import settled_size
+from data.voc import read_objects
 
 DAVIS346 = SensorSize(346, 260)
-EDGES = ("xmin", "ymin", "xmax", "ymax")
-
-
-def xml_of(window: Path) -> Path | None:
-    """Where the boxes of .../numpy/.../NAME.npy belong: .../xml/.../NAME.xml; None if there is no such folder.
-
-    The xml's own <filename> is that of a video frame, not of the window.
-    """
-    for folder in window.parents:
-        if folder.name == "numpy" and folder.with_name("xml").is_dir():
-            return (folder.with_name("xml") / window.relative_to(folder)).with_suffix(".xml")
-    return None
 
 
 @dataclass(frozen=True)
@@ -33,8 +24,9 @@ class PedroRecording:
     """One window: its events, and boxes that carry the time of its last event."""
 
     path: Path
-    boxes_path: Path
+    boxes_path: Path | None  # None: the window has no xml file
     label_set: LabelSet
+    given_size: SensorSize | None = None
 
     @property
     def name(self) -> str:
@@ -43,8 +35,13 @@ class PedroRecording:
 
     @property
     def size(self) -> SensorSize:
-        """The sensor of every window."""
-        return DAVIS346
+        """The sensor: the given one, else that of PEDRo's own windows."""
+        return settled_size(self.path, None, self.given_size, usual=DAVIS346)
+
+    @property
+    def row_count(self) -> int:
+        """The rows of the table."""
+        return len(self._rows(mapped=True))
 
     def chunks(self) -> Iterator[tuple[Events, Repairs]]:
         """The events of the window, mended, at once.
@@ -62,49 +59,20 @@ class PedroRecording:
         Raises:
             RecordingError: the xml is damaged or names a class that is not in the label set.
         """
-        if not self.boxes_path.exists():
+        if self.boxes_path is None:
             return Boxes.empty()
-        objects = _objects(self.boxes_path)
-        rows = self._rows(mapped=True)
-        label_us = int(rows[:, 0].max()) if len(rows) else 0
-        edges = np.array([[_edge(item, edge, self.boxes_path) for edge in EDGES] for item in objects], np.float32)
-        xywh = edges.reshape(-1, 4)
-        xywh[:, 2:] -= xywh[:, :2]
-        class_id = np.array([self._class(item) for item in objects], np.int64)
-        return Boxes(np.full(len(objects), label_us, np.int64), xywh, class_id, np.arange(len(objects)))
+        return boxes_of(read_objects(self.boxes_path, self._last_us(), self.label_set, self.size))
 
-    def _class(self, item: ElementTree.Element) -> int:
-        name = (item.findtext("name") or "").strip()
-        if name not in self.label_set.classes:
-            raise RecordingError(
-                f"{self.boxes_path}: class '{name}' is not in label set '{self.label_set.name}' "
-                f"({', '.join(self.label_set.classes)}); name another (--labels) or mend the file"
-            )
-        return self.label_set.classes.index(name)
+    def _last_us(self) -> int:
+        """The time of the last event, as the mended events have it: the latest of those inside the frame."""
+        t, x, y, _ = self._rows(mapped=True).T
+        inside = (x >= 0) & (x < self.size.width) & (y >= 0) & (y < self.size.height)
+        return int(t[inside].max(initial=0))
 
     def _rows(self, mapped: bool = False) -> npt.NDArray[np.integer[Any]]:
-        try:
-            rows = np.load(self.path, mmap_mode="r" if mapped else None, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise RecordingError(f"{self.path}: cannot be read as a numpy file ({error}); fetch it again") from None
-        if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.shape[1] != 4 or rows.dtype.kind not in "iu":
-            raise RecordingError(f"{self.path}: must be a table of whole numbers with the columns t, x, y, p")
+        rows = read_array(self.path, mapped)
+        if rows.ndim != 2 or rows.shape[1] != 4 or rows.dtype.kind not in "iu":
+            raise RecordingError(
+                f"{self.path}: must be a table of whole numbers with the columns t, x, y, p; export it so"
+            )
         return rows
-
-
-def _objects(path: Path) -> list[ElementTree.Element]:
-    try:
-        return ElementTree.parse(path).getroot().findall("object")  # noqa: S314 - expat limits entity expansion
-    except (OSError, ElementTree.ParseError) as error:
-        raise RecordingError(f"{path}: cannot be read as xml ({error}); fetch it again") from None
-
-
-def _edge(item: ElementTree.Element, edge: str, path: Path) -> float:
-    text = item.findtext(f"bndbox/{edge}") or ""
-    try:
-        value = float(text)
-    except ValueError:
-        value = np.nan
-    if not np.isfinite(value):
-        raise RecordingError(f"{path}: {edge}='{text}' of an object must be a finite number of pixels; mend the file")
-    return value

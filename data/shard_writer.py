@@ -1,41 +1,44 @@
-"""Writing a shard: a stream of events becomes record batches of whole milliseconds, in bounded memory."""
+"""Writing a shard: a stream of events becomes runs of packed words, in bounded memory."""
 
+import hashlib
+import io
+import os
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from data.boxes import Boxes
 from data.events import Events
-from data.packing import pack
-from data.shards import SCHEMA
+from data.packing import PackedSlice, Packer, Words
+from data.shard_schema import checksum, schema
+from data.storage import partial_path
 
-BATCH_EVENTS = 1 << 22  # 16 MB of words
-BATCH_MS = 1 << 20  # 8 MB of index, 17 minutes: a longer pause starts a new batch instead of an empty index
-
-
-def partial_path(path: Path) -> Path:
-    """The name a file has until it is whole."""
-    return path.with_name(f".{path.name}.partial")
+RUN_EVENTS = 1 << 22  # 16 or 32 MB of words
+RUN_MS = 1 << 17  # 1 MB of index, 2 minutes
+PAUSE_MS = 256  # a new run costs about as much as the index of such a pause, 8 bytes a millisecond
 
 
 class ShardWriter:
     """Writes one shard under a temporary name, and gives it its own when the `with` block ends well."""
 
-    def __init__(self, path: Path, boxes: Boxes, batch_events: int = BATCH_EVENTS, batch_ms: int = BATCH_MS) -> None:
+    def __init__(self, path: Path, words: Words, run_events: int = RUN_EVENTS, run_ms: int = RUN_MS) -> None:
         self.events = 0
         self.first_us = self.last_us = 0
-        self._path, self._partial = path, partial_path(path)
-        self._boxes = boxes
-        self._batch_events, self._batch_ms = batch_events, batch_ms
-        self._ms = np.empty(0, np.int64)
-        self._words = np.empty(0, np.uint32)
+        self.file_bytes = 0  # of the whole file, as sha256
+        self.sha256 = ""
+        self._path, self._schema = path, schema(words)
+        self._packer = Packer(words, run_events, run_ms, PAUSE_MS)
+        self._runs: list[tuple[int, int, int]] = []  # first millisecond, the one after the last, events
+        self._boxes = Boxes.empty()
 
     def __enter__(self) -> "ShardWriter":
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._sink = pa.OSFile(str(self._partial), "wb")
-        self._writer = pa.ipc.new_file(self._sink, SCHEMA)
+        self._file = _DigestingFile(partial_path(self._path))
+        self._writer = pa.ipc.new_file(self._file, self._schema)
         return self
 
     def write(self, events: Events) -> None:
@@ -46,46 +49,100 @@ class ShardWriter:
             self.first_us = int(events.t[0])
         self.last_us = int(events.t[-1])
         self.events += len(events)
-        self._ms = np.concatenate([self._ms, events.t // 1000])
-        self._words = np.concatenate([self._words, pack(events)])
-        while count := self._full_batch():
-            self._write_batch(count)
+        row = self._packer.fill(events, 0)
+        while row < len(events):
+            self._write_run(self._packer.take())
+            row = self._packer.fill(events, row)
+
+    def write_boxes(self, boxes: Boxes) -> None:
+        """Set the labels, sorted by time; may come before, between or after the events."""
+        self._boxes = boxes
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if kind is None and len(self._ms):
-                self._write_batch(len(self._ms))
-            self._writer.close()
-            self._sink.close()
             if kind is None:
-                self._partial.replace(self._path)
+                self._finish()
         finally:
-            self._partial.unlink(missing_ok=True)
+            self._file.close()
+            partial_path(self._path).unlink(missing_ok=True)
 
-    def _full_batch(self) -> int:
-        """How many of the waiting events fill a batch; 0 while they are too few or their millisecond may go on."""
-        ms = self._ms
-        if not len(ms):
-            return 0
-        end = int(np.searchsorted(ms, ms[0] + self._batch_ms))
-        if end > self._batch_events:
-            end = int(np.searchsorted(ms, ms[self._batch_events]))
-        if end == 0:  # one millisecond holds more than a batch should
-            end = int(np.searchsorted(ms, ms[0], "right"))
-        return end if end < len(ms) else 0
+    def _finish(self) -> None:
+        if len(self._packer):
+            self._write_run(self._packer.take())
+        self._write_contents()
+        self._writer.close()
+        self._file.sync()
+        self.file_bytes, self.sha256 = self._file.bytes, self._file.sha256()
+        partial_path(self._path).replace(self._path)
+        _sync_folder(self._path.parent)  # or the new name might be lost with the power, after it was told of
 
-    def _write_batch(self, count: int) -> None:
-        ms, self._ms = self._ms[:count], self._ms[count:]
-        words, self._words = self._words[:count], self._words[count:]
-        offsets = np.searchsorted(ms, np.arange(ms[0], ms[-1] + 2))
-        boxes, self._boxes = self._boxes, Boxes.empty()
-        columns = [boxes.t, *boxes.xywh.T.copy(), boxes.class_id, boxes.track_id]
-        fields = list(SCHEMA.field("boxes").type.value_type)
-        rows = pa.StructArray.from_arrays([pa.array(column) for column in columns], fields=fields)
-        row = [pa.array([ms[0]]), *(_one_row(values) for values in (pa.array(offsets), pa.array(words), rows))]
-        self._writer.write_batch(pa.record_batch(row, schema=SCHEMA))
+    def _write_run(self, run: PackedSlice) -> None:
+        self._runs.append((run.first_ms, run.first_ms + len(run.offsets) - 1, len(run.words)))
+        self._write_row(run, Boxes.empty(), np.empty((0, 3), np.int64))
+
+    def _write_contents(self) -> None:
+        nothing = PackedSlice(0, np.empty(0, np.int64), np.empty(0, self._packer.dtype))
+        self._write_row(nothing, self._boxes, np.array(self._runs, np.int64).reshape(-1, 3))
+
+    def _write_row(self, run: PackedSlice, boxes: Boxes, runs: npt.NDArray[np.int64]) -> None:
+        columns = [
+            pa.array([run.first_ms]),
+            _one_row(pa.array(run.offsets)),
+            _one_row(pa.array(run.words)),
+            self._structs("boxes", [boxes.t, *boxes.xywh.T.copy(), boxes.class_id, boxes.track_id]),
+            self._structs("runs", list(runs.T.copy())),
+            pa.array([0], pa.uint32()),
+        ]
+        columns[-1] = pa.array([checksum(pa.record_batch(columns, schema=self._schema))], pa.uint32())
+        self._writer.write_batch(pa.record_batch(columns, schema=self._schema))
+
+    def _structs(self, name: str, columns: list[npt.NDArray[Any]]) -> pa.Array:
+        fields = list(self._schema.field(name).type.value_type)
+        return _one_row(pa.StructArray.from_arrays([pa.array(column) for column in columns], fields=fields))
+
+
+class _DigestingFile(io.RawIOBase):
+    """A new file whose SHA-256 is known when it is written."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._file = path.open("wb", buffering=0)  # nothing is left to be written when it is closed after an error
+        self._digest = hashlib.sha256()
+        self.bytes = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        self._digest.update(view)
+        self.bytes += len(view)
+        rest = view
+        while rest:
+            rest = rest[self._file.write(rest) :]
+        return len(view)
+
+    def sync(self) -> None:
+        """Wait until the disk has it."""
+        os.fsync(self._file.fileno())
+
+    def sha256(self) -> str:
+        """Of all that was written, in hexadecimal."""
+        return self._digest.hexdigest()
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _one_row(values: pa.Array) -> pa.Array:

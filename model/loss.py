@@ -1,18 +1,26 @@
 """The loss of a detector, taken at every time step, and its terms."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 import torch
 from pydantic import Field
 from torch.nn import functional as F
 
+from data.batches import Batch
 from data.config import Config
-from data.loading import Batch
 from model.assignment import Assignment, assign
 from model.head import BINS, Predictions
 from model.overlap import complete_iou, intersection_over_union
 
 TEMPERATURE = 0.1  # of the contrastive track loss (Khosla et al. 2020 use 0.07 to 0.1)
+
+
+class ClassWeights(StrEnum):
+    """How much each class weighs in the classification term."""
+
+    NONE = "none"  # all the same
+    BALANCED = "balanced"  # the rarer in the training labels, the more
 
 
 class LossConfig(Config):
@@ -24,6 +32,7 @@ class LossConfig(Config):
     track: float = Field(0.1, ge=0)  # weight of the contrastive term of the track embeddings
     focal_alpha: float = Field(0.5, gt=0, lt=1)  # weight of objects; background weighs 1 - alpha
     focal_gamma: float = Field(0.0, ge=0, le=5)  # exponent that quiets what is already right; 0 is plain BCE
+    class_weights: ClassWeights = ClassWeights.NONE
     label_smoothing: float = Field(0.0, ge=0, lt=1)  # e in y(1 - e) + e/K, at the points that answer for an object
     assign_top_k: int = Field(10, ge=1, le=64)  # points a box at most (TOOD)
     assign_alpha: float = Field(0.5, ge=0)  # exponent of the score in the alignment
@@ -50,51 +59,53 @@ class LossTerms:
 
 @dataclass(frozen=True, slots=True)
 class _Targets:
-    corners: torch.Tensor  # [B, M, 4]
-    classes: torch.Tensor  # int64 [B, M]
-    tracks: torch.Tensor  # int64 [B, M]
-    real: torch.Tensor  # bool [B, M]; the rest pads
+    corners: torch.Tensor  # [I, M, 4]; image I is step * B + row
+    classes: torch.Tensor  # int64 [I, M]
+    tracks: torch.Tensor  # int64 [I, M]
+    real: torch.Tensor  # bool [I, M]; the rest pads
 
 
-def detection_loss(predictions: Predictions, batch: Batch, config: LossConfig) -> LossTerms:
-    """The loss against the boxes of each window, which all of its time steps must find.
+def detection_loss(
+    predictions: Predictions, batch: Batch, config: LossConfig, class_weights: torch.Tensor | None = None
+) -> LossTerms:
+    """The loss against the boxes of each time step of each window.
 
-    Time is not averaged before the loss: every step is an image of its own with its own assignment. Terms are divided
-    by the sum of the target scores over all steps, as in TOOD.
+    Time is not averaged before the loss: every step is an image of its own with its own boxes and its own assignment;
+    steps of which nothing is known are left out. Terms are divided by the sum of the target scores over all steps, as
+    in TOOD. `class_weights` `[K]` multiplies each class's part of the classification term.
     """
-    T, B = predictions.classes.shape[:2]
-    targets = _padded(batch, B)
+    targets = _padded(batch)
     corners = predictions.corners().flatten(0, 1)
     logits = predictions.classes.flatten(0, 1)
-    repeated = _Targets(
-        *(getattr(targets, name).repeat(T, *[1] * (getattr(targets, name).dim() - 1)) for name in _Targets.__slots__)
-    )
-    assignment = _assignment(logits, corners, predictions.points, repeated, config)
+    assignment = _assignment(logits, corners, predictions.points, targets, config)
     scale = assignment.quality.sum().clamp(min=1)
     answer = assignment.box
-    cls = _classification(logits, repeated.classes.gather(1, answer), assignment, config).sum() / scale
+    by_class = _classification(logits, targets.classes.gather(1, answer), assignment, config)
+    if class_weights is not None:
+        by_class = by_class * class_weights
+    cls = (by_class.sum((1, 2)) * batch.labelled.flatten()).sum() / scale
     positive = assignment.positive
     weight = assignment.quality[positive]
-    wanted = repeated.corners.gather(1, answer[..., None].expand(-1, -1, 4))[positive]
+    wanted = targets.corners.gather(1, answer[..., None].expand(-1, -1, 4))[positive]
     box = ((1 - complete_iou(corners[positive], wanted)) * weight).sum() / scale
     dfl = (_distribution_focal(predictions, positive, wanted) * weight).sum() / scale
-    tracks = repeated.tracks.gather(1, answer)
+    tracks = targets.tracks.gather(1, answer)
     track = _contrastive(predictions.embeddings.flatten(0, 1), tracks, positive) if config.track else box.new_zeros(())
     return LossTerms(config.box * box, config.cls * cls, config.dfl * dfl, config.track * track)
 
 
-def _padded(batch: Batch, B: int) -> _Targets:
-    rows = batch.targets[:, 0].long()
-    counts = torch.bincount(rows, minlength=B)
-    most = max(1, int(counts.max())) if len(rows) else 1
+def _padded(batch: Batch) -> _Targets:
+    images = batch.targets[:, 0].long()
+    counts = torch.bincount(images, minlength=batch.labelled.numel())
+    most = max(1, int(counts.max()))
     starts = counts.cumsum(0) - counts
-    place = torch.arange(len(rows), device=rows.device) - starts[rows]  # targets stand in the order of their rows
-    corners = batch.targets.new_zeros(B, most, 4)
-    classes, tracks = rows.new_zeros(B, most), rows.new_zeros(B, most)
-    corners[rows, place] = batch.targets[:, 2:]
-    classes[rows, place] = batch.targets[:, 1].long()
-    tracks[rows, place] = batch.tracks
-    real = torch.arange(most, device=rows.device) < counts[:, None]
+    place = torch.arange(len(images), device=images.device) - starts[images]  # targets stand in order of their images
+    corners = batch.targets.new_zeros(len(counts), most, 4)
+    classes, tracks = images.new_zeros(len(counts), most), images.new_zeros(len(counts), most)
+    corners[images, place] = batch.targets[:, 2:]
+    classes[images, place] = batch.targets[:, 1].long()
+    tracks[images, place] = batch.tracks
+    real = torch.arange(most, device=images.device) < counts[:, None]
     return _Targets(corners, classes, tracks, real)
 
 

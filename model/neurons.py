@@ -12,7 +12,8 @@ from torch import nn
 from data.config import Config
 
 Neuron = Callable[[], nn.Module]
-Dynamics = Callable[[torch.Tensor], torch.Tensor]  # input [T, N] -> spikes [T, N], from rest
+# Input [T, N] and membrane potential [N] before it -> spikes [T, N] and the potential after it.
+Dynamics = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 
 class NeuronName(StrEnum):
@@ -38,14 +39,32 @@ class NeuronConfig(Config):
 
 
 class SpikingNeuron(nn.Module):
-    """Membrane input `[T, ...]` to spikes of the same shape; the membrane starts at rest in every call."""
+    """Membrane input `[T, B, ...]` to spikes of the same shape; the membrane starts at rest, unless told to go on."""
 
     def __init__(self, dynamics: Dynamics) -> None:
         super().__init__()
         self._dynamics = dynamics
+        self._continues: torch.Tensor | None = None  # bool [B]
+        self._potential: torch.Tensor | None = None  # [B, ...] after the last call
+
+    def carry(self, continues: torch.Tensor | None) -> None:
+        """In which rows `[B]` the next call goes on from the potential the last one left; None keeps nothing at all."""
+        self._continues = continues
+        if continues is None:
+            self._potential = None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self._dynamics(x.flatten(1)).view_as(x)
+        spikes, potential = self._dynamics(x.flatten(1), self._start(x).flatten())
+        if self._continues is not None:
+            # Cut from the graph: gradients end where a batch begins (truncated backpropagation through time).
+            self._potential = potential.detach().view(x.shape[1:])
+        return spikes.view_as(x)
+
+    def _start(self, x: torch.Tensor) -> torch.Tensor:
+        if self._continues is None or self._potential is None or self._potential.shape != x.shape[1:]:
+            return torch.zeros(x.shape[1:], dtype=torch.float32, device=x.device)  # bf16 would lose charge
+        rests = ~self._continues.view(-1, *[1] * (x.dim() - 2))
+        return self._potential.masked_fill(rests, 0.0)
 
 
 def neuron_factory(config: NeuronConfig, compiled: bool = False) -> Neuron:
@@ -60,20 +79,16 @@ def _dynamics(config: NeuronConfig) -> Dynamics:
     count = surrogate.MultiLevelSpikeCount(config.max_spikes)
     once = surrogate.ATan()
 
-    def ilif(x: torch.Tensor) -> torch.Tensor:
-        spikes: torch.Tensor = functional.ilif_multi_step(x, _rest(x), tau, config.threshold, count)[0]
-        return spikes
+    def ilif(x: torch.Tensor, start: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        spikes, potential, _ = functional.ilif_multi_step(x, start, tau, config.threshold, count)
+        return spikes, potential
 
-    def lif(x: torch.Tensor) -> torch.Tensor:
+    def lif(x: torch.Tensor, start: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         # Soft reset and an undecayed input, as I-LIF has them: only the number of levels differs.
-        spikes: torch.Tensor = functional.lif_multi_step(x, _rest(x), tau, False, config.threshold, None, once)[0]
-        return spikes
+        spikes, potential, _ = functional.lif_multi_step(x, start, tau, False, config.threshold, None, once)
+        return spikes, potential
 
     return {NeuronName.ILIF: ilif, NeuronName.LIF: lif}[config.name]
-
-
-def _rest(x: torch.Tensor) -> torch.Tensor:
-    return torch.zeros(x.shape[1:], dtype=torch.float32, device=x.device)  # a bf16 membrane would lose charge
 
 
 @functools.cache  # one compilation a process and dynamics, however many detectors it trains

@@ -9,10 +9,11 @@ import numpy.typing as npt
 import torch
 
 from data.boxes import Boxes
+from data.data_config import DataConfig
 from data.dataset import Dataset
 from data.errors import DatasetError
 from data.events import SensorSize
-from data.loading import DataConfig, EvaluationLoader
+from data.loading import EvaluationLoader
 from data.manifest import Split
 from data.shards import Shard
 from data.windows import Window
@@ -79,8 +80,8 @@ class EvaluationWindows:
         """Detections and truth of each window, in order. Leaves the detector in evaluation mode."""
         detector.eval()
         results = []
-        for batch in self._loader:
-            for window, found in zip(batch.windows, decode(detector(batch.frames_TBCHW.to(device))), strict=True):
+        for windows, frames_TBCHW in self._loader:
+            for window, found in zip(windows, decode(detector(frames_TBCHW.to(device))), strict=True):
                 shard = self._shards[window.recording]
                 truth = shard.boxes.at(window.label_us)
                 scaled = Detections(_in_sensor(found, shard.size, self._scale), found.scores, found.classes)

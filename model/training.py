@@ -9,17 +9,20 @@ from pathlib import Path
 import torch
 from torch.optim.lr_scheduler import LRScheduler
 
+from data.batches import Batch
+from data.class_balance import balanced_weights
 from data.dataset import Dataset
 from data.errors import TrainingError
-from data.loading import Batch, TrainingLoader
+from data.loading import LoadingPlan, TrainingLoader
 from data.manifest import Split
+from data.sampling import Order
 from model.average_precision import AveragePrecision
 from model.checkpoint import Checkpoint, save_checkpoint
 from model.compilation import resolve_compile
 from model.detector import SpikingDetector
 from model.device import resolve_device
 from model.evaluation import validate
-from model.loss import LossTerms, detection_loss
+from model.loss import ClassWeights, LossTerms, detection_loss
 from model.prediction import EvaluationWindows, Validation
 from model.schedule import make_optimizer, make_schedule
 from model.trial_config import Compile, TrialConfig
@@ -58,12 +61,20 @@ class Trainer:
         self.config = config
         self.dataset = dataset
         self.device = device
-        self.loader = TrainingLoader(
-            dataset.shards(Split.TRAIN), config.data, training.batch_size, training.windows_per_epoch, training.seed
+        loading = LoadingPlan(
+            training.batch_size, training.windows_per_epoch, training.epochs, training.seed, str(device)
         )
+        self.loader = TrainingLoader(dataset.shards(Split.TRAIN), config.data, loading)
         self.windows = EvaluationWindows(dataset.shards(validation.split), config.data, validation)
         compiled = resolve_compile(config, device) is Compile.NEURONS
-        self.detector = SpikingDetector(config.model, len(dataset.label_set.classes), compiled).to(device)
+        self.detector = SpikingDetector(
+            config.model, config.data.representation, len(dataset.label_set.classes), compiled
+        ).to(device)
+        self.class_weights = (
+            torch.from_numpy(balanced_weights(dataset.class_counts(Split.TRAIN))).to(device)
+            if config.loss.class_weights is ClassWeights.BALANCED
+            else None
+        )
         self.optimizer = make_optimizer(self.detector, config.optimizer)
         self.schedule: LRScheduler = make_schedule(self.optimizer, config.optimizer, training.epochs, len(self.loader))
 
@@ -84,7 +95,9 @@ class Trainer:
         Raises:
             TrainingError: a term of the loss is not finite; it is named, and the weights are not touched.
         """
-        terms = detection_loss(self.detector(batch.frames_TBCHW), batch, self.config.loss)
+        streams = self.config.data.order is not Order.RANDOM
+        predictions = self.detector(batch.frames_TBCHW, batch.continues if streams else None)
+        terms = detection_loss(predictions, batch, self.config.loss, self.class_weights)
         broken = [name for name, value in terms.as_dict().items() if not math.isfinite(value)]
         if broken:
             raise TrainingError(f"loss term {', '.join(broken)} is not finite in {where}; lower optimizer.lr")

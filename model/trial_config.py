@@ -5,7 +5,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from data.config import Config
-from data.loading import DataConfig
+from data.data_config import DataConfig
 from model.detector import DetectorConfig
 from model.loss import LossConfig
 from model.schedule import OptimizerConfig

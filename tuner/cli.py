@@ -6,7 +6,7 @@ import sys
 import typer
 
 from data.errors import InputError, SpiketuneError
-from tuner import cli_data, cli_model, cli_search
+from tuner import cli_audit, cli_cache, cli_data, cli_model, cli_search, cli_show
 
 app = typer.Typer(
     help="Finds the best spiking object detector for an event camera.",
@@ -18,6 +18,7 @@ app = typer.Typer(
 for _command in (
     cli_data.simulate,
     cli_data.ingest,
+    cli_audit.audit,
     cli_model.train,
     cli_model.evaluate,
     cli_search.search,
@@ -25,6 +26,9 @@ for _command in (
     cli_search.ui,
 ):
     app.command()(_command)
+app.command("show")(cli_show.show)
+app.command("data")(cli_show.data_summary)
+app.command("cache")(cli_cache.cache)
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ import typer
 from data.errors import InputError
 from tuner.output import new_folder, print_json, print_line
 
-DataOption = Annotated[Path, typer.Option("--data", help="Dataset that `spiketune ingest` wrote.")]
+DataOption = Annotated[str, typer.Option("--data", help="Dataset that `spiketune ingest` wrote: a folder or a URL.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout, all else on stderr.")]
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tuner.cli_model import DataOption, JsonOption
-from tuner.output import print_json, print_line
+from tuner.output import plain_console, print_json, print_line
 
 INTERRUPT_EXIT = 130  # 128 + SIGINT, as shells have it
 
@@ -19,7 +19,7 @@ def search(
     as_json: JsonOption = False,
 ) -> None:
     """Search for the best configuration."""
-    from tuner.display import plain_console, show_result
+    from tuner.display import show_result
     from tuner.spec import load_spec
 
     loaded = load_spec(spec, trials)
@@ -30,7 +30,7 @@ def search(
     if as_json:
         print_json(result.as_dict())
     else:
-        show_result(plain_console(), result, str(data))
+        show_result(plain_console(), result, data)
     if result.halted == INTERRUPTED:
         print_line("interrupted", on_stderr=True)
         raise typer.Exit(INTERRUPT_EXIT)
@@ -41,7 +41,7 @@ def best(
     as_json: JsonOption = False,
 ) -> None:
     """Show what a search found."""
-    from tuner.display import plain_console, show_result
+    from tuner.display import show_result
     from tuner.result import read_result
 
     result = read_result(folder)

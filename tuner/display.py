@@ -1,6 +1,5 @@
 """What a search shows while it runs: a live table on a terminal, plain lines anywhere else."""
 
-import sys
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -129,11 +128,6 @@ class Display:
 def clock(seconds: float) -> str:
     """Minutes and seconds, 3:07."""
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
-
-
-def plain_console() -> Console:
-    """Standard output: as wide as the terminal, or wide enough for a trial in one line where there is none."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 150)
 
 
 def show_result(console: Console, result: SearchResult, dataset: str) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from data.errors import InputError
 
 
@@ -22,6 +24,11 @@ def new_folder(folder: Path) -> Path:
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another --out") from None
     return folder
+
+
+def plain_console() -> Console:
+    """Standard output: as wide as the terminal, or wide enough for a table's longest line where there is none."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 150)
 
 
 def print_json(result: Mapping[str, Any]) -> None:

@@ -36,7 +36,7 @@ def new_search_id(spec: SearchSpec) -> str:
 
 def run_search(
     spec: SearchSpec,
-    dataset: Path,
+    dataset: str | Path,
     out: Path | None = None,
     *,
     progress_on_stderr: bool = False,
@@ -48,14 +48,15 @@ def run_search(
         InputError: the dataset or the spec do not fit, or `out` is not empty. Nothing has been started then.
         TrainingError: every trial failed, or the first ones failed with the same error.
     """
+    opened = Dataset.open(dataset)
     for split in (Split.TRAIN, spec.file.objective.split):
-        Dataset.open(dataset).shards(split)
+        opened.shards(split)
     search_id = new_search_id(spec)
     folder = new_folder(out if out is not None else Path("runs") / search_id)
     spec.write(folder / SPEC_FILE)
     job = TrialJob(
         default=spec.default,
-        dataset=dataset.absolute(),
+        dataset=opened.location,
         validation=Validation(spec.file.objective.split, spec.file.objective.windows),
         metric=spec.file.objective.metric,
         threads=spec.file.resources.cpus,
@@ -85,7 +86,7 @@ def _record(
     spec: SearchSpec, job: TrialJob, folder: Path, search_id: str, display: Display, halt: Halt
 ) -> SearchResult:
     study = Study.create(folder, spec, search_id)
-    tracker = Tracker.begin(spec, study, folder, display.say)
+    tracker = Tracker.begin(spec, study, folder, job.dataset, display.say)
     events = TrialEvents(study, spec.file.budget.epochs, halt, [tracker, display])
     try:
         _tune(spec, job, folder, StudySearcher(study, job.metric, spec.file.objective.mode), events, halt)

@@ -47,18 +47,19 @@ def _never_fatal(write: "_Write[_Args]") -> "_Write[_Args]":
 class Tracker:
     """A listener of the search that writes to MLflow. `notes` says what went wrong, if anything did."""
 
-    def __init__(self, spec: SearchSpec, study: Study, folder: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, spec: SearchSpec, study: Study, folder: Path, dataset: str, say: Callable[[str], None]) -> None:
         self.notes: list[str] = []
         self._spec = spec
         self._study = study
         self._folder = folder
+        self._dataset = dataset
         self._say = say
         self._children: dict[int, str] = {}
 
     @classmethod
-    def begin(cls, spec: SearchSpec, study: Study, folder: Path, say: Callable[[str], None]) -> "Tracker":
+    def begin(cls, spec: SearchSpec, study: Study, folder: Path, dataset: str, say: Callable[[str], None]) -> "Tracker":
         """Open the store, which takes seconds where the database has to be made, and start the parent run."""
-        tracker = cls(spec, study, folder, say)
+        tracker = cls(spec, study, folder, dataset, say)
         store = tracking_uri().replace(f"{Path.cwd()}/", "")
         say(f"opening MLflow at {store} (the first time takes some 20 s)")
         tracker._begin()
@@ -69,7 +70,8 @@ class Tracker:
         self._client = MlflowClient(tracking_uri=tracking_uri())
         self._experiment = _experiment(self._client)
         name = self._study.search_id
-        tags = {"search_id": name, "search_folder": str(self._folder.absolute()), "kind": "search"}
+        folder = str(self._folder.absolute())
+        tags = {"search_id": name, "search_folder": folder, "dataset": self._dataset, "kind": "search"}
         self._parent = self._client.create_run(self._experiment, run_name=name, tags=tags).info.run_id
         self._log_params(self._parent, _flat(self._spec.file.model_dump(mode="json")))
         self._client.log_artifact(self._parent, str(self._folder / SPEC_FILE))

@@ -34,7 +34,7 @@ class TrialJob:
     """What all trials of a search share; travels to the workers once."""
 
     default: TrialConfig
-    dataset: Path
+    dataset: str  # location; every worker opens it for itself
     validation: Validation
     metric: str
     threads: int

@@ -1,52 +1,49 @@
-import numpy as np
-from hypothesis import given, settings
-from hypothesis import strategies as st
+"""The settings of augmentation: what each refuses."""
 
-from data.augment import flip_horizontally
+import re
 
+import pytest
 
-def test_the_first_column_becomes_the_last_of_the_picture_not_of_the_padding() -> None:
-    frames = np.zeros((1, 1, 1, 8), np.uint8)
-    frames[0, 0, 0, :5] = [1, 2, 3, 4, 5]
-    flip_horizontally(frames, np.empty((0, 4), np.float32), width=5)
-    assert frames[0, 0, 0].tolist() == [5, 4, 3, 2, 1, 0, 0, 0]
+from data.augment import AugmentConfig, check
+from data.errors import ConfigError
+from data.representation import RepresentationName
 
 
-def test_a_box_is_mirrored_and_its_left_stays_left_of_its_right() -> None:
-    corners = np.array([[10, 20, 30, 50]], np.float32)
-    flip_horizontally(np.zeros((1, 2, 64, 128), np.uint8), corners, width=100)
-    assert corners.tolist() == [[70, 20, 90, 50]]
+def test_by_default_windows_are_mirrored_half_of_the_time_and_nothing_else_is_done() -> None:
+    chances = {name for name, value in AugmentConfig().leaves().items() if value == 0}
+    assert AugmentConfig().flip == 0.5
+    assert chances == {
+        "zoom_in", "zoom_out", "translate", "multi_scale", "mosaic", "event_drop", "polarity_flip", "time_flip"
+    }  # fmt: skip
 
 
-def test_rows_polarities_and_steps_stay_where_they_were() -> None:
-    frames = np.zeros((3, 2, 4, 6), np.uint8)
-    frames[2, 1, 3, 0] = 7
-    flip_horizontally(frames, np.empty((0, 4), np.float32), width=6)
-    assert frames[2, 1, 3, 5] == 7
-    assert frames.sum() == 7
+@pytest.mark.parametrize(
+    ("setting", "value", "chance"),
+    [("zoom_in_max", 2.0, "zoom_in"), ("zoom_out_max", 2.0, "zoom_out"), ("close_mosaic", 7, "mosaic")],
+)
+def test_a_range_whose_chance_is_0_is_refused_and_taken_otherwise(setting: str, value: float, chance: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"{setting}={value} but {chance}=0")):
+        AugmentConfig.parse({setting: value}, "spec")
+    taken = AugmentConfig.parse({setting: value, chance: 0.1}, "spec")
+    assert getattr(taken, setting) == value
 
 
-@settings(deadline=None)
-@given(st.integers(1, 12), st.integers(0, 5), st.data())
-def test_a_pixel_filled_box_still_encloses_exactly_its_pixels(width: int, padding: int, draw: st.DataObject) -> None:
-    left = draw.draw(st.integers(0, width - 1))
-    right = draw.draw(st.integers(left + 1, width))
-    frames = np.zeros((1, 1, 1, width + padding), np.uint8)
-    frames[..., left:right] = 1
-    corners = np.array([[left, 0, right, 1]], np.float32)
-    flip_horizontally(frames, corners, width)
-    filled = np.flatnonzero(frames[0, 0, 0])
-    assert (filled.min(), filled.max() + 1) == (corners[0, 0], corners[0, 2])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"flip": 1.1}, {"zoom_in_max": 0.9}, {"event_drop": 1.0}, {"translate": -0.1}, {"close_mosaic": -1}],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_a_value_out_of_range_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        AugmentConfig.parse(wrong, "spec")
 
 
-@settings(deadline=None)
-@given(st.integers(0, 2**32))
-def test_flipping_twice_changes_nothing(seed: int) -> None:
-    random = np.random.default_rng(seed)
-    frames = random.integers(0, 256, (2, 2, 3, 9), np.uint8)
-    corners = random.integers(0, 8, (4, 4)).astype(np.float32)
-    again_frames, again_corners = frames.copy(), corners.copy()
-    for _ in range(2):
-        flip_horizontally(again_frames, again_corners, width=8)
-    np.testing.assert_array_equal(again_frames, frames)
-    np.testing.assert_array_equal(again_corners, corners)
+def test_time_cannot_run_backwards_on_a_time_surface() -> None:
+    with pytest.raises(ValueError, match=r"time_flip=0.5 but a time surface keeps only the latest event"):
+        check(RepresentationName.TIME_SURFACE, AugmentConfig(time_flip=0.5))
+
+
+def test_everything_else_can_be_done_to_every_representation() -> None:
+    for name in RepresentationName:
+        backwards = 0.0 if name is RepresentationName.TIME_SURFACE else 0.5
+        check(name, AugmentConfig(polarity_flip=0.5, mosaic=0.5, event_drop=0.5, time_flip=backwards))

@@ -40,7 +40,7 @@ def test_a_box_row_is_laid_out_to_the_byte_as_etram_writes_it() -> None:
 def test_the_same_number_means_another_class_in_each_etram_set() -> None:
     assert [ETRAM3.classes[i] for i in range(3)] == ["pedestrian", "vehicle", "micromobility"]
     assert [ETRAM8.classes[i] for i in (0, 1, 2, 7)] == ["pedestrian", "car", "bicycle", "wheelchair"]
-    with pytest.raises(ConfigError, match="'etram' is unknown; known: etram3, etram8"):
+    with pytest.raises(ConfigError, match=r"'etram' is unknown; did you mean 'etram\d'\? known: etram3, etram8"):
         label_set("etram")
 
 
@@ -76,6 +76,37 @@ def test_old_names_packed_rows_and_any_field_order_are_read(tmp_path: Path) -> N
     assert (boxes.class_id.tolist(), boxes.track_id.tolist()) == ([1], [6])
 
 
+def test_a_table_without_tracks_gives_each_box_one_of_its_own(tmp_path: Path) -> None:
+    fields = [("ts", "<i8"), ("x", "<f8"), ("y", "<i2"), ("w", "<f4"), ("h", "<f4"), ("class_id", "u1")]
+    np.save(tmp_path / "a_bbox.npy", table([(9, 1, 2, 3, 4, 0), (5, 1, 2, 3, 4, 1)], np.dtype(fields)))
+    boxes = read_boxes(tmp_path / "a_bbox.npy", label_set("gen1"))
+    assert (boxes.t.tolist(), boxes.track_id.tolist(), boxes.class_id.tolist()) == ([5, 9], [1, 0], [1, 0])
+    assert (boxes.xywh.dtype.name, boxes.xywh.tolist()) == ("float32", [[1, 2, 3, 4]] * 2)
+
+
+@pytest.mark.parametrize(
+    ("field", "kind", "value", "said"),
+    [("t", "<i8", -5, "t=-5"), ("t", "<u8", 2**63, f"t={2**63}"), ("track_id", "<i4", -1, "track_id=-1")],
+)
+def test_a_time_or_track_outside_its_range_is_an_error_that_names_its_row(
+    tmp_path: Path, field: str, kind: str, value: int, said: str
+) -> None:
+    rows = np.zeros(2, [(name, kind if name == field else BOX_DTYPE[name].str) for name in BOX_DTYPE.names or ()])
+    rows[field][1] = value
+    np.save(tmp_path / "a_bbox.npy", rows)
+    with pytest.raises(RecordingError, match=rf"a_bbox\.npy: row 1: {said}, but must be from 0 to 2\^63 - 1"):
+        read_boxes(tmp_path / "a_bbox.npy", ETRAM3)
+
+
+@pytest.mark.parametrize(("class_id", "kind"), [(-1, "<i8"), (2**64 - 1, "<u8"), (3, "u1")])
+def test_a_class_outside_the_set_is_an_error_whatever_its_type(tmp_path: Path, class_id: int, kind: str) -> None:
+    rows = np.zeros(1, [(name, kind if name == "class_id" else BOX_DTYPE[name].str) for name in BOX_DTYPE.names or ()])
+    rows["class_id"] = class_id
+    np.save(tmp_path / "a_bbox.npy", rows)
+    with pytest.raises(RecordingError, match=rf"a_bbox\.npy: row 0: class_id={class_id}, but label set 'etram3' has"):
+        read_boxes(tmp_path / "a_bbox.npy", ETRAM3)
+
+
 def test_eight_class_boxes_under_the_three_class_name_are_an_error_that_names_file_row_and_remedy(
     tmp_path: Path,
 ) -> None:
@@ -93,6 +124,14 @@ def test_a_box_that_is_not_finite_is_an_error_that_names_its_row(tmp_path: Path)
         read_boxes(path, ETRAM3)
 
 
+def test_a_number_too_large_for_a_pixel_is_an_error_not_an_overflow(tmp_path: Path) -> None:
+    rows = np.zeros(1, [(name, "<f8" if name == "x" else BOX_DTYPE[name].str) for name in BOX_DTYPE.names or ()])
+    rows["x"] = 1e300
+    np.save(tmp_path / "a_bbox.npy", rows)
+    with pytest.raises(RecordingError, match=r"row 0: x=1e\+300, y=0, w=0, h=0, but a box needs finite numbers"):
+        read_boxes(tmp_path / "a_bbox.npy", ETRAM3)
+
+
 def test_what_is_no_box_table_is_an_error_that_names_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a_bbox.npy"
     path.write_bytes(b"not numpy")
@@ -106,6 +145,9 @@ def test_what_is_no_box_table_is_an_error_that_names_the_file(tmp_path: Path) ->
         read_boxes(path, ETRAM3)
     np.save(path, np.zeros(3, [(name, "<f4") for name in BOX_DTYPE.names or ()]))
     with pytest.raises(RecordingError, match="field 't' is float32, but must hold whole numbers"):
+        read_boxes(path, ETRAM3)
+    np.save(path, np.zeros(3, [(name, BOX_DTYPE[name].str, (2,)) for name in BOX_DTYPE.names or ()]))
+    with pytest.raises(RecordingError, match=r"field 't' is .*, but must hold whole numbers"):
         read_boxes(path, ETRAM3)
 
 

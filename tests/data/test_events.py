@@ -1,5 +1,7 @@
 """Events are mended by hand-countable rules."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -27,7 +29,17 @@ def test_an_event_with_bit_15_of_y_flipped_is_dropped_and_counted() -> None:
     x = np.array([1279, 3, 1280, 3], np.uint16)
     events, repairs = mend(ints(1, 2, 3, 4), x, y, np.array([1, 1, 0, 0], np.int16), EVK4)
     assert (events.t.tolist(), events.x.tolist(), events.y.tolist()) == ([1], [1279], [5])
-    assert repairs == Repairs(out_of_frame=3)
+    assert repairs == Repairs(out_of_frame=3, bit15=1)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint16, np.int32, np.uint64])
+def test_bit_15_of_either_coordinate_is_counted_whatever_the_type(dtype: type) -> None:
+    xy: np.ndarray[Any, np.dtype[np.integer]] = np.array(
+        [[32768 + 7, 7, 2000, 7], [7, 32768 + 7, 7, 7]], np.uint16
+    ).astype(dtype)
+    _, repairs = mend(ints(1, 2, 3, 4), xy[0], xy[1], ints(0, 0, 0, 0), EVK4)
+    assert repairs == Repairs(out_of_frame=3, bit15=2)
+    assert repairs + repairs == Repairs(out_of_frame=6, bit15=4)
 
 
 def test_the_time_of_a_dropped_event_raises_no_other() -> None:
@@ -47,6 +59,21 @@ def test_columns_have_the_types_of_events_whatever_they_came_as() -> None:
     events, _ = mend(np.array([7], np.uint32), np.array([1], np.int32), np.array([2], np.int8), np.array([True]), EVK4)
     assert [c.dtype for c in (events.t, events.x, events.y, events.p)] == [np.int64, np.uint16, np.uint16, np.uint8]
     assert events.p.tolist() == [1]
+
+
+def test_values_too_large_for_int64_do_not_turn_negative() -> None:
+    top = np.array([2**64 - 1], np.uint64)
+    events, repairs = mend(top, np.array([1], np.uint16), np.array([1], np.uint16), ints(0), EVK4)
+    assert events.t.tolist() == [2**63 - 1]
+    assert repairs == Repairs()
+    with pytest.raises(PolarityError, match="row 0: polarity p=18446744073709551615"):
+        mend(ints(0), ints(0), ints(0), top, EVK4)
+
+
+def test_columns_of_a_table_need_not_lie_side_by_side() -> None:
+    table = np.array([[1, 2, 3, 1], [5, 6, 7, 0]])
+    events, _ = mend(table[:, 0], table[:, 1], table[:, 2], table[:, 3], EVK4)
+    assert [c.tolist() for c in (events.t, events.x, events.y, events.p)] == [[1, 5], [2, 6], [3, 7], [1, 0]]
 
 
 @pytest.mark.parametrize(("dtype", "value"), [(np.int16, 2), (np.int16, -2), (np.int32, 65537), (np.uint8, 255)])

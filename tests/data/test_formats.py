@@ -1,422 +1,406 @@
-"""Readers: eTraM HDF5, DAT, PEDRo; what a folder holds; what damage is called."""
+"""Formats: what a source holds, told by names; splits, label sets, and the boxes that go with a recording."""
 
-import re
-from pathlib import Path
-from typing import Any
+import pickle
+from pathlib import Path, PurePosixPath
+from typing import Any, cast
 
 import h5py
-import hdf5plugin
 import numpy as np
 import pytest
 
-import data.dat
-import data.etram
-from data.boxes import BOX_DTYPE, label_set
+from data.boxes import BOX_DTYPE, LABEL_SETS, Boxes, LabelSet, label_set
 from data.dat import DatRecording
-from data.errors import ConfigError, InputError, RecordingError
+from data.errors import InputError, RecordingError
 from data.etram import EtramRecording
-from data.events import Events, Repairs, SensorSize
-from data.formats import Recording, find_recordings, is_night
+from data.event_files import EventFormat
+from data.events import SensorSize
+from data.faery_recording import FaeryRecording
+from data.finding import Finding, Source
+from data.formats import find_recordings, is_night, read_size
+from data.label_scheme import LabelScheme, read_labels
 from data.manifest import Split
 from data.pedro import PedroRecording
+from data.rvt import RvtRecording
+from data.splits import read_split
+from data.storage import SourceFile, open_storage
 
 RECORDINGS = Path(__file__).parents[3] / "shared" / "recordings"
 real = pytest.mark.skipif(not RECORDINGS.exists(), reason="the real recordings (../shared/recordings) are not here")
-ETRAM3 = label_set("etram3")
-GEN1 = label_set("gen1")
+OWN = LabelScheme.unmerged(LabelSet("own", ("lorry", "tractor")))
+ALL_ENDINGS = ("a.h5", "b.hdf5", "c_td.dat", "d.raw", "e.aedat4", "f.es")
+SEQUENCE = (
+    "labels_v2/labels.npz",
+    "labels_v2/timestamps_us.npy",
+    "event_representations_v2/stacked_histogram_dt=50_nbins=10/event_representations_ds2_nearest.h5",
+    "event_representations_v2/stacked_histogram_dt=50_nbins=10/objframe_idx_2_repr_idx.npy",
+    "event_representations_v2/stacked_histogram_dt=50_nbins=10/timestamps_us.npy",
+)
 
 
-def columns(count: int = 50) -> dict[str, Any]:
-    random = np.random.default_rng(1)
+def find(*names: str, labels: str | LabelScheme | None = None, where: str = "src", **more: Any) -> Source:
+    """What a source of these files holds; the bytes of each are its place in the list, from 1."""
+    files = [SourceFile(PurePosixPath(name), place) for place, name in enumerate(names, start=1)]
+    return find_recordings(files, where, read_labels(labels) if isinstance(labels, str) else labels, **more)
+
+
+def found(source: Source) -> dict[str, tuple[str, str | None]]:
+    """The split and the place of the boxes of each recording by its name."""
     return {
-        "t": np.sort(random.integers(0, 10**6, count)),
-        "x": random.integers(0, 1280, count).astype(np.uint16),
-        "y": random.integers(0, 720, count).astype(np.uint16),
-        "p": random.integers(0, 2, count).astype(np.int16),
+        one.name: (one.split.value, None if one.box_source is None else str(one.box_source)) for one in source.findings
     }
 
 
-def write_h5(path: Path, storage: dict[str, Any] | None = None, **changed: Any) -> EtramRecording:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with h5py.File(path, "w") as file:
-        for key, values in (columns() | changed).items():
-            if values is not None:
-                scalar = np.ndim(values) == 0
-                file.create_dataset(f"events/{key}", data=values, **({} if scalar else storage or {}))
-    return EtramRecording(path, None, ETRAM3)
+def only(source: Source) -> Finding:
+    (finding,) = source.findings
+    return finding
 
 
-def write_boxes(path: Path, *class_ids: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rows = [(i, 1, 2, 3, 4, class_id, 7, 1) for i, class_id in enumerate(class_ids)]
-    np.save(path, np.array(rows, BOX_DTYPE))
+def paths(*names: str) -> tuple[PurePosixPath, ...]:
+    return tuple(PurePosixPath(name) for name in names)
 
 
-def write_dat(
-    path: Path, events: list[tuple[int, int, int, int]], head: str = "", mark: bytes = b"\x0c\x08"
-) -> DatRecording:
-    words = [(t, x | y << 14 | p << 28) for t, x, y, p in events]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(head.encode("ascii") + mark + np.array(words, "<u4").tobytes())
-    return DatRecording(path, GEN1)
+ETRAM_NAMES = {
+    "train_h5_1": "train_day_0001",
+    "train_h5_2": "train_night_0002",
+    "val_h5_1": "v",
+    "test_h5_1": "t",
+}
+ETRAM_TREE = [f"HDF5/{folder}/{name}{end}" for folder, name in ETRAM_NAMES.items() for end in ("_td.h5", "_bbox.npy")]
+ETRAM_TREE += [
+    f"HDF5/eight_class_annotations_{folder.split('_')[0]}/{name}_bbox.npy" for folder, name in ETRAM_NAMES.items()
+]
 
 
-HEAD = "% Data file containing CD events.\n% Version 2\n% Height 240\n% Width 304\n"
+@pytest.mark.parametrize("above", ["HDF5/", ""])
+def test_an_etram_tree_is_found_with_splits_and_the_boxes_of_the_chosen_set(above: str) -> None:
+    tree = [name.replace("HDF5/", above, 1) for name in ETRAM_TREE]
+    three = find(*tree, labels="etram3")
+    assert found(three) == {
+        "train_day_0001": ("train", f"{above}train_h5_1/train_day_0001_bbox.npy"),
+        "train_night_0002": ("train", f"{above}train_h5_2/train_night_0002_bbox.npy"),
+        "v": ("val", f"{above}val_h5_1/v_bbox.npy"),
+        "t": ("test", f"{above}test_h5_1/t_bbox.npy"),
+    }
+    eight = find(*tree, labels="etram8")
+    assert found(eight) == {
+        "train_day_0001": ("train", f"{above}eight_class_annotations_train/train_day_0001_bbox.npy"),
+        "train_night_0002": ("train", f"{above}eight_class_annotations_train/train_night_0002_bbox.npy"),
+        "v": ("val", f"{above}eight_class_annotations_val/v_bbox.npy"),
+        "t": ("test", f"{above}eight_class_annotations_test/t_bbox.npy"),
+    }
+    for source, name in ((three, "etram3"), (eight, "etram8")):
+        assert (source.scheme.target.name, source.expected_size, source.notes) == (name, None, ())
+        assert {finding.format for finding in source.findings} == {EventFormat.ETRAM}
 
 
-def read(recording: Recording) -> tuple[Events, Repairs]:
-    chunks = list(recording.chunks())
-    t, x, y, p = (np.concatenate([getattr(events, name) for events, _ in chunks]) for name in "txyp")
-    return Events(t, x, y, p), sum((repairs for _, repairs in chunks), Repairs())
+def test_a_merged_scheme_takes_the_boxes_of_its_source_set(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("name: road\nclasses: etram8\nmerge: {vehicle: [car, bus]}\n")
+    source = find(*ETRAM_TREE, labels=str(tmp_path / "mine.yaml"))
+    assert found(source)["v"] == ("val", "HDF5/eight_class_annotations_val/v_bbox.npy")
+    assert (source.scheme.target.name, source.findings[0].labels) == ("road", label_set("etram8"))
 
 
-@pytest.mark.parametrize(
-    "storage",
-    [{}, {"compression": "gzip"}, hdf5plugin.Blosc(cname="zstd"), hdf5plugin.Zstd()],
-    ids=["plain", "gzip", "blosc", "zstd"],
-)
-def test_etram_events_come_back_exactly_whatever_the_filter(
-    tmp_path: Path, storage: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(data.etram, "CHUNK_EVENTS", 7)
-    recording = write_h5(tmp_path / "train_night_0001_td.h5", dict(storage))
-    events, repairs = read(recording)
-    for key, values in columns().items():
-        assert getattr(events, key).tolist() == values.tolist()
-    assert repairs == Repairs()
-    assert len(list(recording.chunks())) == 8  # 50 events in sevens
-    assert recording.name == "train_night_0001"
-    assert recording.size == SensorSize(1280, 720)
+@pytest.mark.parametrize("labels", [None, "gen1", "1mpx3"])
+def test_an_etram_tree_without_its_label_set_is_an_error_that_names_both(labels: str | None) -> None:
+    with pytest.raises(InputError, match=r"src: .*name one: --labels etram3 .* or --labels etram8"):
+        find("HDF5/train_h5_1/a_td.h5", labels=labels)
 
 
-@pytest.mark.parametrize("place", ["events/", ""])
-def test_an_etram_file_may_name_its_sensor(tmp_path: Path, place: str) -> None:
-    recording = write_h5(tmp_path / "a_td.h5")
-    with h5py.File(recording.path, "a") as file:
-        file[f"{place}width"], file[f"{place}height"] = 320, 180
-    assert recording.size == SensorSize(320, 180)
+def test_classes_of_ones_own_are_taken_for_etrams_file_names_where_no_eight_classes_lie() -> None:
+    tree = ("train_h5_1/a_td.h5", "train_h5_1/a_bbox.npy", "b.h5")
+    assert found(find(*tree, labels=OWN)) == {"a": ("train", "train_h5_1/a_bbox.npy"), "b": ("train", None)}
+    with pytest.raises(InputError, match=r"name one: --labels etram3 .*, not own"):
+        find("train_h5_1/a_td.h5", "eight_class_annotations_train/a_bbox.npy", labels=OWN)
 
 
-def test_etram_repairs_are_counted_across_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data.etram, "CHUNK_EVENTS", 3)
-    recording = write_h5(
-        tmp_path / "a_td.h5",
-        t=np.array([10, 20, 30, 25, 29, 300_000_001, 300_000_000]),
-        x=np.arange(7, dtype=np.uint16),
-        y=np.array([0, 33014, 2, 3, 4, 32886, 6], np.uint16),  # the two flipped bits known in eTraM
-        p=np.array([-1, 1, 1, -1, 1, 1, -1], np.int16),
-    )
-    events, repairs = read(recording)
-    assert events.t.tolist() == [10, 30, 30, 30, 300_000_000]
-    assert events.x.tolist() == [0, 2, 3, 4, 6]
-    assert events.p.tolist() == [0, 1, 0, 1, 0]
-    assert repairs == Repairs(out_of_frame=2, backward_times=2, signed_polarity=True)
+def test_boxes_missing_in_the_chosen_set_but_there_in_the_other_are_an_error() -> None:
+    assert found(find("HDF5/train_h5_1/a_td.h5", labels="etram8")) == {"a": ("train", None)}
+    three = "HDF5/train_h5_1/a_bbox.npy"
+    eight = "HDF5/eight_class_annotations_train/a_bbox.npy"
+    with pytest.raises(RecordingError, match=f"src/{eight}: is missing, though src/{three} labels .*name etram3"):
+        find("HDF5/train_h5_1/a_td.h5", three, labels="etram8")
+    with pytest.raises(RecordingError, match=f"src/{three}: is missing, though src/{eight} labels .*name etram8"):
+        find("HDF5/train_h5_1/a_td.h5", eight, labels="etram3")
 
 
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"p": None}, "has no column /events/p"),
-        ({"x": np.zeros(49, np.uint16)}, r"differ in length \(t 50, x 49, y 50, p 50\)"),
-        ({"t": np.zeros(50)}, "/events/t is float64, but must hold whole numbers"),
-        ({"y": np.zeros((50, 1), np.uint16)}, "has no column /events/y"),
-        ({"p": np.array([1] * 41 + [5] * 9, np.int16)}, "row 41: polarity p=5"),
-        ({"width": 1.5}, "/events/width must be one whole number"),
-        ({"height": 0}, "/events/height is 0"),
-    ],
-)
-def test_an_etram_file_that_breaks_a_rule_is_named(
-    tmp_path: Path, changed: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(data.etram, "CHUNK_EVENTS", 20)
-    recording = write_h5(tmp_path / "a_td.h5", **changed)
-    with pytest.raises(RecordingError, match=rf"a_td\.h5: .*{message}"):
-        read(recording)
+def test_the_folder_of_one_etram_split_is_that_split_and_too_little_for_eight_classes() -> None:
+    assert found(find("a_td.h5", "a_bbox.npy", labels="etram3", where="/d/HDF5/val_h5_1")) == {
+        "a": ("val", "a_bbox.npy")
+    }
+    with pytest.raises(InputError, match=r"val_h5_1: is the folder of a split, .* give the folder that holds both"):
+        find("a_td.h5", "a_bbox.npy", labels="etram8", where="/d/HDF5/val_h5_1")
 
 
-def test_an_etram_file_without_events_in_it_is_named(tmp_path: Path) -> None:
-    with h5py.File(tmp_path / "a_td.h5", "w") as file:
-        file["events"] = np.zeros(3)
-    with pytest.raises(RecordingError, match=r"a_td\.h5: has no column /events/t"):
-        read(EtramRecording(tmp_path / "a_td.h5", None, ETRAM3))
+def test_an_etram_recording_outside_any_split_needs_a_rule() -> None:
+    tree = ("x/a_td.h5", "eight_class_annotations_test/a_bbox.npy")
+    with pytest.raises(InputError, match=r"src/x/a_td\.h5: lies in no split; .*--split"):
+        find(*tree, labels="etram8")
+    source = find(*tree, labels="etram8", split=read_split("val"))
+    assert found(source) == {"a": ("val", "eight_class_annotations_test/a_bbox.npy")}
 
 
-@pytest.mark.parametrize("keep", [0.0, 0.1, 0.5, 0.99])
-def test_a_cut_hdf5_file_is_named(tmp_path: Path, keep: float) -> None:
-    recording = write_h5(tmp_path / "a_td.h5", {"compression": "gzip"})
-    whole = recording.path.read_bytes()
-    recording.path.write_bytes(whole[: int(len(whole) * keep)])
-    with pytest.raises(RecordingError, match=r"a_td\.h5: cannot be read as HDF5, it is damaged or cut short"):
-        read(recording)
-
-
-def test_an_hdf5_file_damaged_inside_a_chunk_is_named(tmp_path: Path) -> None:
-    recording = write_h5(tmp_path / "a_td.h5", {"compression": "gzip"})
-    with h5py.File(recording.path) as file:
-        place = file["events/t"].id.get_chunk_info(0).byte_offset
-    content = bytearray(recording.path.read_bytes())
-    content[place : place + 40] = bytes(40)
-    recording.path.write_bytes(content)
-    with pytest.raises(RecordingError, match=r"a_td\.h5: cannot be read as HDF5"):
-        read(recording)
-
-
-def test_dat_bits_are_read_as_the_format_lays_them_out(tmp_path: Path) -> None:
-    # The first event of the GEN1 sample, worked out by hand: 43 1c 39 01 | 19 41 18 00.
-    path = tmp_path / "a_td.dat"
-    path.write_bytes(
-        HEAD.encode() + b"\x0c\x08" + bytes.fromhex("431c3901 19411800") + bytes.fromhex("441c3901 19411810")
-    )
-    recording = DatRecording(path, GEN1)
-    events, repairs = read(recording)
-    assert events.t.tolist() == [20_520_003, 20_520_004]
-    assert (events.x.tolist(), events.y.tolist(), events.p.tolist()) == ([281, 281], [97, 97], [0, 1])
-    assert (recording.size, recording.name, repairs) == (SensorSize(304, 240), "a", Repairs())
-
-
-def test_a_dat_clock_that_starts_anew_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    end = 2**32
-    clock = [end - 9, end - 2, 3, end - 1, 5, 6]  # the fourth event comes late, out of order
-    for step in (1, 2, 3, 10):
-        monkeypatch.setattr(data.dat, "CHUNK_EVENTS", step)
-        events, repairs = read(write_dat(tmp_path / "a_td.dat", [(t, 0, 0, 1) for t in clock], HEAD))
-        assert events.t.tolist() == [end - 9, end - 2, end + 3, end + 3, end + 5, end + 6]
-        assert repairs == Repairs(backward_times=1)
-
-
-def test_a_dat_file_without_geometry_is_taken_for_gen1_unless_its_events_say_otherwise(tmp_path: Path) -> None:
-    head = "% Version 2\n"
-    recording = write_dat(tmp_path / "a_td.dat", [(1, 303, 239, 1)], head)
-    assert recording.size == SensorSize(304, 240)
-    assert read(recording)[0].x.tolist() == [303]
+def test_formats_with_boxes_beside_them_may_mix_and_need_a_label_set() -> None:
     with pytest.raises(
-        RecordingError, match=r"b_td\.dat: the header names no Width and Height, and events lie outside"
+        InputError,
+        match=r"src: nothing tells what .*AEDAT4, DAT, ES, HDF5, RAW .*--labels: one of etram3, .*1mpx3, pedro",
     ):
-        read(write_dat(tmp_path / "b_td.dat", [(1, 303, 239, 1), (2, 304, 0, 1)], head))
-
-
-def test_dat_events_outside_a_named_geometry_are_dropped_and_counted(tmp_path: Path) -> None:
-    events, repairs = read(write_dat(tmp_path / "a_td.dat", [(1, 304, 0, 1), (2, 3, 240, 1), (3, 3, 3, 0)], HEAD))
-    assert events.t.tolist() == [3]
-    assert repairs == Repairs(out_of_frame=2)
-
-
-@pytest.mark.parametrize(
-    ("head", "mark", "message"),
-    [
-        ("", b"\x0c\x08", "is no DAT file of version 2"),
-        ("% Version 1\n", b"\x0c\x08", "is no DAT file of version 2"),
-        (HEAD, b"\x0e\x08", "event type and size after the header are 0e 08"),
-        (HEAD, b"\x0c\x0c", "event type and size after the header are 0c 0c"),
-    ],
-)
-def test_what_is_no_dat_file_of_change_events_is_named(tmp_path: Path, head: str, mark: bytes, message: str) -> None:
-    with pytest.raises(RecordingError, match=rf"a_td\.dat: {message}"):
-        read(write_dat(tmp_path / "a_td.dat", [(1, 0, 0, 1)], head, mark))
-
-
-def test_a_dat_file_cut_within_an_event_is_named(tmp_path: Path) -> None:
-    recording = write_dat(tmp_path / "a_td.dat", [(1, 0, 0, 1), (2, 0, 0, 1)], HEAD)
-    recording.path.write_bytes(recording.path.read_bytes()[:-3])
-    with pytest.raises(RecordingError, match=r"a_td\.dat: ends 5 bytes into an event"):
-        read(recording)
-    recording.path.write_bytes(HEAD.encode())
-    with pytest.raises(RecordingError, match="after the header are missing"):
-        read(DatRecording(recording.path, GEN1))
-
-
-def test_a_dat_polarity_of_two_is_an_error_that_names_its_row(tmp_path: Path) -> None:
-    with pytest.raises(RecordingError, match=r"a_td\.dat: row 1: polarity p=2"):
-        read(write_dat(tmp_path / "a_td.dat", [(1, 0, 0, 1), (2, 0, 0, 2)], HEAD))
-
-
-@real
-@pytest.mark.parametrize(
-    ("part", "count", "first_us"), [(0, 369_396, 20_520_003), (1, 342_410, 20_760_000), (2, 306_933, 21_020_001)]
-)
-def test_real_gen1_events_equal_those_of_a_second_decoder(
-    part: int, count: int, first_us: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(data.dat, "CHUNK_EVENTS", 100_000)
-    path = RECORDINGS / "gen1" / f"gen1_part{part}_td.dat"
-    events, repairs = read(DatRecording(path, GEN1))
-    assert (len(events), int(events.t[0]), repairs) == (count, first_us, Repairs())
-    faery = pytest.importorskip("faery")
-    other = np.concatenate(list(faery.events_stream_from_file(path)))
-    assert np.array_equal(events.t, other["t"].astype(np.int64))
-    assert np.array_equal(events.x, other["x"])
-    assert np.array_equal(events.y, other["y"])
-    assert np.array_equal(events.p, other["on"].astype(np.uint8))
-
-
-@real
-def test_real_pedro_windows_have_the_boxes_their_xml_shows_at_their_last_event() -> None:
-    found = find_recordings(RECORDINGS / "pedro", None)
-    assert found.label_set.classes == ("person",)
-    by_name = {recording.name: recording for _, recording in found.recordings}
-    assert {name: len(recording.boxes()) for name, recording in by_name.items()} == {
-        "frame0000009": 1, "frame0000092": 1, "frame0001566": 1, "frame0013230": 2, "frame0017525": 4,
+        find(*ALL_ENDINGS)
+    source = find(
+        *ALL_ENDINGS, "a_bbox.npy", "b_voc/1.xml", "c_yolo/1.txt", "d_mot.txt", "d_seqinfo.ini", labels="gen1"
+    )
+    assert found(source) == {
+        "a": ("train", "a_bbox.npy"), "b": ("train", "b_voc"), "c": ("train", "c_yolo"), "d": ("train", "d_mot.txt"),
+        "e": ("train", None), "f": ("train", None),
     }  # fmt: skip
-    first = by_name["frame0000009"]
-    boxes, (events, repairs) = first.boxes(), read(first)
-    # Its xml names frame0000082.jpg; xmin 28, ymin 85, xmax 152, ymax 260.
-    assert boxes.xywh.tolist() == [[28, 85, 124, 175]]
-    assert (boxes.t.tolist(), boxes.t.dtype.name) == ([1_672_932_747_946_204], "int64")
-    assert (boxes.class_id.tolist(), boxes.track_id.tolist()) == ([0], [0])
-    assert (len(events), events.t.dtype.name, repairs) == (17_043, "int64", Repairs())
-    assert (int(events.t[0]), int(events.t[-1])) == (1_672_932_747_906_204, 1_672_932_747_946_204)
-    assert (int(events.x[0]), int(events.y[0]), int(events.p[0])) == (214, 188, 1)
+    assert [finding.format.value for finding in source.findings] == ["HDF5", "HDF5", "DAT", "RAW", "AEDAT4", "ES"]
+    assert source.findings[3].files == paths("d.raw", "d_mot.txt", "d_seqinfo.ini")
+    assert source.findings[3].bytes == 4 + 10 + 11
+    assert source.expected_size is None
 
 
-XML = "<annotation><object><name>{}</name><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>{}</xmax><ymax>9</ymax></bndbox></object></annotation>"  # noqa: E501
+def test_prophesees_own_layout_is_gen1_with_its_sensor_unless_labels_are_named() -> None:
+    tree = ("a/val/a_td.dat", "test/t_td.dat", "test/t_bbox.npy", "deep/train/x/d_td.dat", "other/o_td.dat")
+    source = find(*tree)
+    assert found(source) == {
+        "a": ("val", None), "d": ("train", None), "o": ("train", None), "t": ("test", "test/t_bbox.npy"),
+    }  # fmt: skip
+    assert source.scheme == read_labels("gen1")
+    assert source.expected_size == SensorSize(304, 240)
+    assert only(find("a_td.dat", where="/data/gen1/test")).split is Split.TEST
+    assert only(find("a_td.dat", where="s3://bucket/gen1/val/")).split is Split.VAL
+    megapixel = find("moorea_2019-06-14_000_61500000_121500000_td.dat", labels="1mpx3")
+    assert megapixel.expected_size is None
+    assert megapixel.scheme.source == label_set("1mpx")
+    assert only(megapixel).name == "moorea_2019-06-14_000_61500000_121500000"
 
 
-def write_pedro(folder: Path, name: str, text: str | None, rows: Any = ((5, 1, 2, 1), (9, 3, 4, 0))) -> None:
-    for kind in ("numpy", "xml"):
-        (folder / kind).mkdir(parents=True, exist_ok=True)
-    np.save(folder / "numpy" / f"{name}.npy", np.array(rows))
-    if text is not None:
-        (folder / "xml" / f"{name}.xml").write_text(text)
+def test_rvt_sequences_bring_their_labels_and_the_representation_that_is_read() -> None:
+    tree = [f"gen4/val/moorea_1/{name}" for name in SEQUENCE]
+    full = tree[2].replace("_ds2_nearest", "")
+    finding = only(find(*tree, labels="1mpx3"))
+    assert (finding.name, finding.split, finding.format) == ("moorea_1", Split.VAL, EventFormat.RVT)
+    assert finding.events == PurePosixPath(tree[2])
+    assert set(finding.files) == set(paths(*tree))
+    assert finding.files[0] == finding.events
+    assert finding.bytes == 1 + 2 + 3 + 4 + 5
+    assert str(finding.box_source) == "gen4/val/moorea_1/labels_v2"
+    assert only(find(*tree, full, labels="1mpx3")).events == PurePosixPath(full)
+    with pytest.raises(InputError, match="nothing tells what the numbers in the boxes of RVT recordings mean"):
+        find(*tree)
+    with pytest.raises(InputError, match="--size 640x360: RVT sequences tell their size"):
+        find(*tree, labels="1mpx3", size=SensorSize(640, 360))
+    with pytest.raises(RecordingError, match=r"dt=50_nbins=10/.*h5: the sequence has another representation, .*dt=25"):
+        find(*tree, tree[2].replace("dt=50", "dt=25"), labels="1mpx3")
 
 
-def only(folder: Path, labels: str | None = None) -> Recording:
-    ((_, recording),) = find_recordings(folder, labels).recordings
-    return recording
-
-
-def test_a_pedro_window_without_xml_or_without_persons_has_no_boxes(tmp_path: Path) -> None:
-    write_pedro(tmp_path, "a", None)
-    assert len(only(tmp_path).boxes()) == 0
-    write_pedro(tmp_path, "a", "<annotation></annotation>")
-    assert only(tmp_path).boxes().xywh.shape == (0, 4)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("<annotation><object>", "cannot be read as xml"),
-        (XML.format("dog", 5), r"class 'dog' is not in label set 'pedro' \(person\)"),
-        (XML.format("person", "wide"), "xmax='wide' of an object must be a finite number"),
-        (XML.format("person", "nan"), "xmax='nan' of an object must be a finite number"),
-    ],
-)
-def test_a_pedro_xml_that_breaks_a_rule_is_named(tmp_path: Path, text: str, message: str) -> None:
-    write_pedro(tmp_path, "a", text)
-    with pytest.raises(RecordingError, match=rf"a\.xml: {message}"):
-        only(tmp_path).boxes()
-
-
-@pytest.mark.parametrize("rows", [[[1.5, 0, 0, 1]], [[1, 2, 3]], [1, 2, 3, 4]])
-def test_a_pedro_window_that_is_no_table_of_events_is_named(tmp_path: Path, rows: Any) -> None:
-    write_pedro(tmp_path, "a", None, rows)
-    with pytest.raises(RecordingError, match=r"a\.npy: must be a table of whole numbers with the columns t, x, y, p"):
-        read(only(tmp_path))
-    (tmp_path / "numpy" / "a.npy").write_bytes(b"")
-    with pytest.raises(RecordingError, match=r"a\.npy: cannot be read as a numpy file"):
-        read(only(tmp_path))
-
-
-def test_an_etram_tree_is_found_with_splits_and_the_boxes_of_the_chosen_set(tmp_path: Path) -> None:
-    places = [("train_h5_1", "train_day_0001"), ("train_h5_2", "train_night_0002"), ("val_h5_1", "val_day_0003")]
-    for folder, name in [*places, ("test_h5_1", "test_day_0004")]:
-        write_h5(tmp_path / "HDF5" / folder / f"{name}_td.h5")
-        write_boxes(tmp_path / "HDF5" / folder / f"{name}_bbox.npy", 2)
-        write_boxes(tmp_path / "HDF5" / f"eight_class_annotations_{folder.split('_')[0]}" / f"{name}_bbox.npy", 6)
-    for source in (tmp_path, tmp_path / "HDF5"):
-        for labels, class_name in (("etram3", "micromobility"), ("etram8", "tram")):
-            found = find_recordings(source, labels)
-            assert {recording.name: str(split) for split, recording in found.recordings} == {
-                "train_day_0001": "train", "train_night_0002": "train", "val_day_0003": "val", "test_day_0004": "test",
-            }  # fmt: skip
-            for _, recording in found.recordings:
-                assert [found.label_set.classes[i] for i in recording.boxes().class_id] == [class_name]
-
-
-@pytest.mark.parametrize("labels", [None, "gen1", "etram"])
-def test_an_etram_tree_without_its_label_set_is_an_error_that_names_both(tmp_path: Path, labels: str | None) -> None:
-    write_h5(tmp_path / "HDF5" / "train_h5_1" / "a_td.h5")
-    with pytest.raises(InputError, match=r"name one: --labels etram3 .* or --labels etram8"):
-        find_recordings(tmp_path, labels)
-
-
-def test_boxes_missing_in_the_chosen_set_but_there_in_the_other_are_an_error(tmp_path: Path) -> None:
-    write_h5(tmp_path / "HDF5" / "train_h5_1" / "a_td.h5")
-    assert len(only(tmp_path, "etram8").boxes()) == 0
-    write_boxes(tmp_path / "HDF5" / "train_h5_1" / "a_bbox.npy", 2)
-    missing = re.escape(str(Path("eight_class_annotations_train", "a_bbox.npy")))
-    with pytest.raises(RecordingError, match=f"{missing}: is missing, though .* labels the recording"):
-        find_recordings(tmp_path, "etram8")
-
-
-def test_an_etram_recording_outside_any_split_is_named(tmp_path: Path) -> None:
-    write_h5(tmp_path / "a_td.h5")
-    with pytest.raises(InputError, match=r"a_td\.h5: lies in no split"):
-        find_recordings(tmp_path, "etram3")
-
-
-def test_dat_folders_named_for_a_split_give_it_and_others_are_for_training(tmp_path: Path) -> None:
-    for folder in ("a/val", "test", "deep/train/x", "other"):
-        write_dat(tmp_path / folder / f"{folder[0]}_td.dat", [(1, 0, 0, 1)], HEAD)
-    write_boxes(tmp_path / "test" / "t_bbox.npy", 1)
-    found = find_recordings(tmp_path, None)
-    assert found.label_set.name == "gen1"
-    splits = {recording.name: split for split, recording in found.recordings}
-    assert splits == {"a": Split.VAL, "t": Split.TEST, "d": Split.TRAIN, "o": Split.TRAIN}
-    assert {recording.name: len(recording.boxes()) for _, recording in found.recordings} == {
-        "a": 0,
-        "t": 1,
-        "d": 0,
-        "o": 0,
-    }
-    assert find_recordings(tmp_path / "test", None).recordings[0][0] is Split.TEST
-
-
-def test_a_megapixel_dat_needs_a_named_label_set(tmp_path: Path) -> None:
-    write_dat(tmp_path / "a_td.dat", [(1, 0, 0, 1)], "% Version 2\n% Width 1280\n% Height 720\n")
-    with pytest.raises(InputError, match=r"a_td\.dat: no label set is shipped for recordings of 1280x720 pixels"):
-        find_recordings(tmp_path, None)
-    assert find_recordings(tmp_path, "etram3").label_set == ETRAM3
-    with pytest.raises(ConfigError, match="label set 'mpx' is unknown"):
-        find_recordings(tmp_path, "mpx")
+@pytest.mark.parametrize("missing", ["labels_v2", "event_representations_v2"])
+def test_an_rvt_sequence_that_lacks_a_folder_is_noted(missing: str) -> None:
+    broken = [f"train/b/{name}" for name in SEQUENCE if missing not in name]
+    source = find(*[f"train/a/{name}" for name in SEQUENCE], *broken, labels="gen1")
+    assert list(found(source)) == ["a"]
+    assert source.notes == (
+        "ignored, no whole RVT sequence, which has labels_v2/ and "
+        "event_representations_v2/stacked_histogram_dt=.../: train/b",
+    )
+    with pytest.raises(InputError, match=r"holds no recording; .*no whole RVT sequence.*: train/b"):
+        find(*broken, labels="gen1")
 
 
 @pytest.mark.parametrize("layout", ["{}/numpy/a.npy", "numpy/{}/a.npy"])
-def test_pedro_splits_may_lie_above_or_below_numpy(tmp_path: Path, layout: str) -> None:
-    for split in Split:
-        window = tmp_path / layout.format(split)
-        xml = tmp_path / layout.format(split).replace("numpy", "xml").replace(".npy", ".xml")
-        for path in (window, xml):
-            path.parent.mkdir(parents=True)
-        np.save(window, np.array([[5, 1, 2, 1]]))
-        xml.write_text(XML.format("person", 4))
-    found = find_recordings(tmp_path, None)
-    assert {split for split, _ in found.recordings} == set(Split)
-    assert all(isinstance(recording, PedroRecording) for _, recording in found.recordings)
-    assert [recording.boxes().xywh.tolist() for _, recording in found.recordings] == [[[1, 2, 3, 7]]] * 3
+def test_pedro_splits_may_lie_above_or_below_numpy(layout: str) -> None:
+    windows = [layout.format(split) for split in Split]
+    xmls = [name.replace("numpy", "xml").replace(".npy", ".xml") for name in windows]
+    source = find(*windows, *xmls)
+    assert {(str(one.events), one.split, str(one.box_source)) for one in source.findings} == set(
+        zip(windows, Split, xmls, strict=True)
+    )
+    assert (source.scheme, source.expected_size, source.notes) == (read_labels("pedro"), None, ())
 
 
-def test_a_folder_without_recordings_is_an_error_that_says_what_was_looked_for(tmp_path: Path) -> None:
-    np.save(tmp_path / "a.npy", np.zeros(3))
-    with pytest.raises(InputError, match=r"holds no recording; looked, at any depth, for eTraM .* GEN1 .* PEDRo"):
-        find_recordings(tmp_path, None)
-    for path in (tmp_path / "missing", tmp_path / "a.npy"):
-        with pytest.raises(InputError, match="is no folder"):
-            find_recordings(path, None)
+def test_a_pedro_window_without_xml_and_an_xml_without_window_are_noted() -> None:
+    source = find("numpy/train/a.npy", "numpy/train/b.npy", "xml/train/a.xml", "xml/train/c.xml")
+    assert found(source) == {"a": ("train", "xml/train/a.xml"), "b": ("train", None)}
+    assert source.notes == (
+        "1 of 2 recordings without boxes: b",
+        "ignored, labels of no recording: xml/train/c.xml",
+    )
 
 
-def test_a_folder_of_several_kinds_is_an_error(tmp_path: Path) -> None:
-    write_dat(tmp_path / "a_td.dat", [(1, 0, 0, 1)], HEAD)
-    write_pedro(tmp_path, "b", None)
-    with pytest.raises(InputError, match=r"several kinds \(DAT, PEDRo\)"):
-        find_recordings(tmp_path, None)
+def test_recordings_in_no_split_folder_are_divided_and_official_splits_are_kept() -> None:
+    loose = [f"r{i}.raw" for i in range(10)]
+    source = find(*loose, "test/t.raw", labels=OWN, split=read_split("8:1:1"))
+    splits = {name: split for name, (split, _) in found(source).items()}
+    assert splits.pop("t") == "test"
+    assert sorted(splits.values()) == ["test"] + ["train"] * 8 + ["val"]
+    assert source.notes[0] == "10 recordings in no split folder: 8 train, 1 val, 1 test"
+    assert find("a.raw", labels=OWN).notes == (
+        "1 recording in no split folder: 1 train; --split 8:1:1 divides them, --split val names another",
+        "1 of 1 recording without boxes: a",
+    )
 
 
-def test_linked_folders_are_followed_but_not_in_circles(tmp_path: Path) -> None:
-    write_dat(tmp_path / "disk" / "a_td.dat", [(1, 0, 0, 1)], HEAD)
-    (tmp_path / "source").mkdir()
-    (tmp_path / "source" / "val").symlink_to(tmp_path / "disk")
-    (tmp_path / "disk" / "up").symlink_to(tmp_path / "source")
-    assert [split for split, _ in find_recordings(tmp_path / "source", None).recordings] == [Split.VAL]
+def test_what_is_ignored_is_noted() -> None:
+    source = find(
+        "train/a.raw", "train/a_bbox.npy", "train/b_bbox.npy", "train/a_voc/sub/1.xml", "train/c_yolo/4.txt",
+        "train/x.aedat", "train/y.bag", "train/z.bag", "train/zz.bag", "train/notes.txt", labels=OWN,
+    )  # fmt: skip
+    assert source.notes == (
+        "ignored, labels of no recording: train/a_voc, train/b_bbox.npy, train/c_yolo",
+        "ignored, a format that is not read (docs/formats.md): train/x.aedat, train/y.bag, train/z.bag and 1 more",
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "second", "first"),
+    [
+        (("x/train/a.raw", "y/train/a.raw"), "y/train/a.raw", "x/train/a.raw"),
+        (("train/a.raw", "train/a_td.dat"), "train/a_td.dat", "train/a.raw"),
+        (("a.raw", "train/a.es"), "train/a.es", "a.raw"),
+    ],
+)
+def test_two_recordings_of_one_name_in_a_split_are_an_error(names: tuple[str, ...], second: str, first: str) -> None:
+    with pytest.raises(RecordingError, match=f"src/{second}: split 'train' has a recording .* src/{first}; rename one"):
+        find(*names, labels=OWN)
+    assert len(find("train/a.raw", "val/a.raw", labels=OWN).findings) == 2
+
+
+def test_boxes_of_two_kinds_beside_a_recording_are_an_error() -> None:
+    with pytest.raises(RecordingError, match=r"src/train/a: has boxes of two kinds, a_bbox\.npy .* and a_voc"):
+        find("train/a.raw", "train/a_bbox.npy", "train/a_voc/1.xml", labels=OWN)
+
+
+@pytest.mark.parametrize(
+    ("names", "kinds"),
+    [
+        (("a_td.dat", "numpy/b.npy", "xml/b.xml"), "DAT, PEDRo"),
+        (("train/a_td.h5", "train/b.h5", "train/c.raw"), "eTraM, HDF5, RAW"),
+        (("a.raw", *(f"s/{name}" for name in SEQUENCE)), "RAW, RVT"),
+    ],
+)
+def test_a_source_of_several_kinds_is_an_error(names: tuple[str, ...], kinds: str) -> None:
+    with pytest.raises(
+        InputError, match=rf"src: holds recordings of several kinds \({kinds}\); give the folder of one"
+    ):
+        find(*names, labels="etram3")
+
+
+@pytest.mark.parametrize("names", [(), ("a.npy", "numpy/b.npy", "a_bbox.npy", "c.txt", "d.raw.tmp_index")])
+def test_a_source_without_recordings_is_an_error_that_says_what_was_looked_for(names: tuple[str, ...]) -> None:
+    with pytest.raises(InputError, match=r"src: holds no recording; looked, at any depth, for eTraM .* GEN1 .* PEDRo"):
+        find(*names)
+
+
+def test_every_shipped_set_is_named_where_one_is_missing() -> None:
+    with pytest.raises(InputError) as raised:
+        find("a.raw")
+    assert all(name in str(raised.value) for name in LABEL_SETS)
+
+
+def test_each_finding_opens_as_its_kind_below_the_root(tmp_path: Path) -> None:
+    size = SensorSize(320, 240)
+    opened = {one.name: one.open(tmp_path) for one in find(*ALL_ENDINGS, labels=OWN, size=size).findings}
+    assert opened == {
+        "a": EtramRecording(tmp_path / "a.h5", size),
+        "b": EtramRecording(tmp_path / "b.hdf5", size),
+        "c": DatRecording(tmp_path / "c_td.dat", size),
+        "d": FaeryRecording(tmp_path / "d.raw", size),
+        "e": FaeryRecording(tmp_path / "e.aedat4", size),
+        "f": FaeryRecording(tmp_path / "f.es", size),
+    }
+    assert {recording.name for recording in opened.values()} == set(opened)
+    etram = only(find("train/a_td.h5", labels="etram3"))
+    assert etram.open(tmp_path) == EtramRecording(tmp_path / "train/a_td.h5", None)
+    window, empty = find("numpy/a.npy", "numpy/b.npy", "xml/a.xml", size=size).findings
+    pedro = label_set("pedro")
+    assert window.open(tmp_path) == PedroRecording(tmp_path / "numpy/a.npy", tmp_path / "xml/a.xml", pedro, size)
+    assert empty.open(tmp_path) == PedroRecording(tmp_path / "numpy/b.npy", None, pedro, size)
+    sequence = only(find(*(f"val/s/{name}" for name in SEQUENCE), labels="1mpx3"))
+    assert sequence.open(tmp_path) == RvtRecording(tmp_path / "val/s", label_set("1mpx"))
+
+
+def write_h5(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        for key, values in {"t": [2_000_000, 5_000_000], "x": [1, 2], "y": [3, 4], "p": [0, 1]}.items():
+            file[f"events/{key}"] = np.array(values)
+
+
+def boxes_of(folder: Path, labels: str | LabelScheme, first_us: int = 2_000_000, last_us: int = 5_000_000) -> Boxes:
+    storage = open_storage(folder)
+    scheme = read_labels(labels) if isinstance(labels, str) else labels
+    finding = only(find_recordings(storage.files(), storage.location, scheme))
+    finding = cast(Finding, pickle.loads(pickle.dumps(finding)))  # as it goes to a worker
+    return finding.boxes(folder, finding.open(folder), first_us, last_us)
+
+
+def test_a_finding_reads_the_box_table_in_the_numbering_of_the_files(tmp_path: Path) -> None:
+    write_h5(tmp_path / "train_h5_1" / "a_td.h5")
+    rows = [(3_000_000, 1, 2, 3, 4, 6, 7, 1), (2_500_000, -9, 2, 3, 4, 0, 8, 1)]
+    (tmp_path / "eight_class_annotations_train").mkdir()
+    np.save(tmp_path / "eight_class_annotations_train" / "a_bbox.npy", np.array(rows, BOX_DTYPE))
+    boxes = boxes_of(tmp_path, "etram8")
+    assert (boxes.t.tolist(), boxes.class_id.tolist(), boxes.xywh[0, 0]) == ([2_500_000, 3_000_000], [0, 6], -9)
+
+
+def test_mot_boxes_count_from_the_first_event(tmp_path: Path) -> None:
+    write_h5(tmp_path / "train" / "a.h5")
+    (tmp_path / "train" / "a_mot.txt").write_text("31,1,1,1,5,5,1,2,1\n")
+    (tmp_path / "train" / "a_seqinfo.ini").write_text("[Sequence]\nframeRate=30\n")
+    boxes = boxes_of(tmp_path, OWN)
+    assert (boxes.t.tolist(), boxes.class_id.tolist()) == ([3_000_000], [1])
+
+
+def test_a_recording_without_box_files_has_no_boxes(tmp_path: Path) -> None:
+    write_h5(tmp_path / "train" / "a.h5")
+    assert len(boxes_of(tmp_path, OWN)) == 0
+
+
+@pytest.mark.parametrize(
+    ("time_us", "fits"), [(999_999, False), (1_000_000, True), (6_000_000, True), (6_000_001, False)]
+)
+def test_boxes_more_than_a_second_off_the_events_are_an_error_that_names_both_clocks(
+    tmp_path: Path, time_us: int, fits: bool
+) -> None:
+    write_h5(tmp_path / "train" / "a.h5")
+    np.save(tmp_path / "train" / "a_bbox.npy", np.array([(time_us, 1, 2, 3, 4, 1, 7, 1)], BOX_DTYPE))
+    if fits:
+        assert boxes_of(tmp_path, OWN).t.tolist() == [time_us]
+    else:
+        message = rf"a_bbox\.npy: its boxes are of {time_us} to {time_us} µs, but the events of 2000000 to 5000000 µs"
+        with pytest.raises(RecordingError, match=message):
+            boxes_of(tmp_path, OWN)
+
+
+@real
+def test_the_real_recordings_are_found() -> None:
+    storage = open_storage(RECORDINGS / "raw")
+    source = find_recordings(storage.files(), storage.location, OWN, None, SensorSize(640, 480))
+    assert {(one.name, one.format.value) for one in source.findings} == {
+        ("codecs_evt3_trigger", "RAW"), ("davis", "AEDAT4"), ("evt2", "RAW"),
+    }  # fmt: skip
+    pedro = open_storage(RECORDINGS / "pedro")
+    windows = find_recordings(pedro.files(), pedro.location)
+    persons = {
+        one.name: len(one.boxes(RECORDINGS / "pedro", one.open(RECORDINGS / "pedro"), 0, 0)) for one in windows.findings
+    }
+    assert persons == {
+        "frame0000009": 1, "frame0000092": 1, "frame0001566": 1, "frame0013230": 2, "frame0017525": 4,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text", ["1280", "1280x", "x720", "1280X720", "0x720", "65537x1", "-1x5", "1e3x5", "1280x720x3"]
+)
+def test_what_is_no_size_is_an_error_that_says_what_is(text: str) -> None:
+    with pytest.raises(
+        InputError, match=f"--size {text}: must be WIDTHxHEIGHT in pixels, 1 to 65536 each, as 1280x720"
+    ):
+        read_size(text)
+
+
+def test_a_size_is_width_by_height() -> None:
+    assert read_size("1280x720") == SensorSize(width=1280, height=720)
+    assert read_size("1x65536") == SensorSize(1, 65536)
 
 
 def test_day_and_night_are_read_from_the_name() -> None:

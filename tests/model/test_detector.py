@@ -3,6 +3,7 @@ import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
+from data.representation import RepresentationConfig, RepresentationName
 from model.detector import DetectorConfig, Preset, SpikingDetector
 from model.head import BINS, EMBEDDING, Predictions
 from model.neurons import NeuronConfig, NeuronName
@@ -22,7 +23,7 @@ def random_frames(seed: int, T: int, B: int, height: int = 64, width: int = 96) 
 def awake(config: DetectorConfig) -> SpikingDetector:
     """An untrained detector in evaluation mode whose norms have seen data; without that it would hardly fire."""
     torch.manual_seed(0)
-    detector = SpikingDetector(config, CLASSES)
+    detector = SpikingDetector(config, RepresentationConfig(), CLASSES)
     for module in detector.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None  # the mean of what is seen, from the first batch on
@@ -144,8 +145,8 @@ def test_every_weight_layer_but_the_stem_reads_spike_counts(neuron: NeuronConfig
 
 def test_presets_grow() -> None:
     weights = [
-        sum(p.numel() for p in SpikingDetector(DetectorConfig(preset=preset), CLASSES).parameters())
-        for preset in (Preset.NANO, Preset.SMALL, Preset.BASE)
+        sum(weight.numel() for weight in SpikingDetector(config, RepresentationConfig(), CLASSES).parameters())
+        for config in (DetectorConfig(preset=preset) for preset in (Preset.NANO, Preset.SMALL, Preset.BASE))
     ]
     assert weights[0] * 1.5 < weights[1]
     assert weights[1] * 1.5 < weights[2]
@@ -153,7 +154,7 @@ def test_presets_grow() -> None:
 
 def test_two_steps_of_training_keep_no_graph() -> None:
     torch.manual_seed(0)
-    detector = SpikingDetector(DetectorConfig(), CLASSES).train()
+    detector = SpikingDetector(DetectorConfig(), RepresentationConfig(), CLASSES).train()
     for seed in (7, 8):
         # A membrane kept from the first window would lead the second backward into a graph that is freed.
         found = detector(random_frames(seed, 2, 2, 32, 32))
@@ -165,3 +166,43 @@ def test_windows_of_another_size_or_number_may_follow(detector: SpikingDetector)
     before = answer(detector, frames)
     answer(detector, random_frames(9, 3, 2, 32, 64))
     assert torch.equal(answer(detector, frames).classes, before.classes)
+
+
+def test_windows_shown_one_after_the_other_with_carried_membranes_answer_as_one_long_window(
+    detector: SpikingDetector,
+) -> None:
+    frames = random_frames(5, 4, 2)
+    whole = answer(detector, frames)
+    with torch.no_grad():
+        detector(frames[:2], torch.tensor([False, False]))
+        second = detector(frames[2:], torch.tensor([True, False]))
+    alone = answer(detector, frames[2:])
+    torch.testing.assert_close(second.classes[:, 0], whole.classes[2:, 0], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(second.classes[:, 1], alone.classes[:, 1], rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(whole.classes[2:, 0], alone.classes[:, 0], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (RepresentationConfig(), [0.0, 3.0, 10.0]),  # counts, cut at 10
+        (RepresentationConfig(name=RepresentationName.DIFF3D), [0.0, 3.0, -10.0]),  # 200 is -56 as a signed byte
+        (RepresentationConfig(name=RepresentationName.TIME_SURFACE), [0.0, 3 * 10 / 255, 200 * 10 / 255]),
+    ],
+)
+def test_frames_of_every_representation_become_numbers_of_one_scale(
+    values: RepresentationConfig, expected: list[float]
+) -> None:
+    detector = SpikingDetector(DetectorConfig(), values, CLASSES).eval()
+    seen: list[torch.Tensor] = []
+    detector.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    frames = torch.zeros(1, 1, values.channels, 32, 32, dtype=torch.uint8)
+    frames[0, 0, 0, 0, :3] = torch.tensor([0, 3, 200], dtype=torch.uint8)
+    answer(detector, frames.view(torch.int8) if values.signed else frames)
+    assert seen[0][0, 0, 0, 0, :3].tolist() == pytest.approx(expected)
+
+
+def test_a_stacked_histogram_comes_in_through_all_its_channels() -> None:
+    stacked = RepresentationConfig(name=RepresentationName.STACKED_HISTOGRAM, bins=5)
+    detector = SpikingDetector(DetectorConfig(), stacked, CLASSES).eval()
+    assert answer(detector, torch.zeros(1, 1, 10, 32, 32, dtype=torch.uint8)).classes.shape[:2] == (1, 1)

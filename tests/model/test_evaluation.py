@@ -139,7 +139,7 @@ def test_nothing_found_is_zero_everywhere() -> None:
 def saved(folder: Path, labels: LabelSet, size: SensorSize) -> Path:
     torch.manual_seed(0)
     config = TrialConfig()
-    detector = SpikingDetector(config.model, len(labels.classes))
+    detector = SpikingDetector(config.model, config.data.representation, len(labels.classes))
     save_checkpoint(Checkpoint(detector, config, labels, size, 1, {}), folder / "last.safetensors")
     return folder / "last.safetensors"
 

@@ -1,12 +1,14 @@
 import itertools
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch.nn import functional as F
 
-from data.loading import Batch
+from data.batches import Batch
+from data.representation import RepresentationConfig
 from model.detector import DetectorConfig, SpikingDetector
 from model.head import BINS, EMBEDDING, Predictions
 from model.loss import LossConfig, LossTerms, detection_loss
@@ -51,11 +53,13 @@ def in_windows(one: Predictions, B: int) -> Predictions:
     return Predictions(sides, classes, embeddings, one.points, one.strides)
 
 
-def labelled(*targets: tuple[float, ...], tracks: list[int] | None = None) -> Batch:
-    """Rows of window, class, x1, y1, x2, y2."""
-    numbers = torch.tensor(targets).reshape(-1, 6)
+def labelled(*targets: tuple[float, ...], tracks: list[int] | None = None, steps: int = 1, windows: int = 1) -> Batch:
+    """Rows of window, class, x1, y1, x2, y2, the same at every step."""
+    rows = torch.tensor(targets).reshape(-1, 6)
     ids = torch.tensor(tracks or range(len(targets)), dtype=torch.int64)
-    return Batch(torch.empty(0, dtype=torch.uint8), numbers, ids, ())
+    images = torch.cat([rows + torch.tensor([step * windows, 0, 0, 0, 0, 0]) for step in range(steps)])
+    known = torch.ones(steps, windows, dtype=torch.bool)
+    return Batch(torch.empty(0, dtype=torch.uint8), images, ids.repeat(steps), known, torch.zeros(windows).bool(), ())
 
 
 def plain(**changes: float) -> LossConfig:
@@ -177,15 +181,15 @@ def test_equal_steps_cost_what_one_of_them_costs() -> None:
     torch.manual_seed(0)
     sides = [one_hot_sides(1, 1, 1, 1) + torch.rand(4, BINS) for _ in range(2)]
     step = predicted(sides, [[0.3], [-0.9]], [(12, 12), (60, 12)])
-    batch = labelled((0, 0, 4, 4, 20, 18), TWO_BOXES[1])
-    once, thrice = (detection_loss(along_time([step] * T), batch, plain(track=0)) for T in (1, 3))
+    boxes = (0, 0, 4, 4, 20, 18), TWO_BOXES[1]
+    once, thrice = (detection_loss(along_time([step] * T), labelled(*boxes, steps=T), plain(track=0)) for T in (1, 3))
     for name, value in once.as_dict().items():
         assert thrice.as_dict()[name] == pytest.approx(value, rel=1e-5)
     assert once.box.item() > 0.01
 
 
 def test_every_step_counts_not_only_the_last() -> None:
-    batch = labelled((0, 0, *BOX))
+    batch = labelled((0, 0, *BOX), steps=2)
     good, bad = exact([5.0]), exact([-5.0])
     cost = {
         name: detection_loss(along_time(steps), batch, plain()).cls.item()
@@ -193,6 +197,35 @@ def test_every_step_counts_not_only_the_last() -> None:
     }
     expected = (bce(5, 1) + bce(-5, 1)) / 2
     assert cost == {"bad first": pytest.approx(expected, rel=1e-4), "bad last": pytest.approx(expected, rel=1e-4)}
+
+
+def test_each_step_is_taught_its_own_boxes() -> None:
+    # The box is there at the first step only; it stands in image 0 of 2.
+    batch = replace(labelled((0, 0, *BOX)), labelled=torch.ones(2, 1, dtype=torch.bool))
+    terms = detection_loss(along_time([exact([0.3]), exact([-0.9])]), batch, plain())
+    assert terms.cls.item() == pytest.approx(bce(0.3, 1) + bce(-0.9, 0), rel=1e-5)
+
+
+def test_a_step_of_which_nothing_is_known_costs_nothing() -> None:
+    batch = replace(labelled((0, 0, *BOX)), labelled=torch.tensor([[True], [False]]))
+    terms = detection_loss(along_time([exact([0.3]), exact([-0.9])]), batch, plain())
+    assert terms.cls.item() == pytest.approx(bce(0.3, 1), rel=1e-5)
+
+
+def test_a_batch_of_which_nothing_is_known_costs_nothing_and_has_finite_gradients() -> None:
+    parts = exact([0.3])
+    parts.classes.requires_grad_()
+    terms = detection_loss(parts, replace(labelled(), labelled=torch.zeros(1, 1, dtype=torch.bool)), plain())
+    terms.total().backward()
+    assert terms.total().item() == 0
+    assert parts.classes.grad is not None
+    assert (parts.classes.grad == 0).all()
+
+
+def test_a_class_weight_multiplies_its_classs_part_of_the_classification_term() -> None:
+    weights = torch.tensor([2.0, 5.0])
+    terms = detection_loss(exact([0.3, -0.9]), labelled((0, 1, *BOX)), plain(), weights)
+    assert terms.cls.item() == pytest.approx(2 * bce(0.3, 0) + 5 * bce(-0.9, 1), rel=1e-5)
 
 
 def test_a_window_without_boxes_costs_its_background_and_nothing_else() -> None:
@@ -218,7 +251,7 @@ def test_a_box_belongs_to_its_own_window() -> None:
     one = exact([0.3])
     # The same prediction in three windows; only the last has the box.
     parts = in_windows(one, 3)
-    terms = detection_loss(parts, labelled((2, 0, *BOX)), plain())
+    terms = detection_loss(parts, labelled((2, 0, *BOX), windows=3), plain())
     assert terms.cls.item() == pytest.approx(2 * bce(0.3, 0) + bce(0.3, 1), rel=1e-5)
 
 
@@ -226,7 +259,7 @@ def test_windows_with_different_numbers_of_boxes_keep_their_own() -> None:
     # Window 0 has one box, window 1 two; each at a point of its own.
     one = two_objects((0.3, -0.9))
     parts = in_windows(one, 2)
-    batch = labelled(TWO_BOXES[1], (1, *TWO_BOXES[0][1:]), (1, *TWO_BOXES[1][1:]))
+    batch = labelled(TWO_BOXES[1], (1, *TWO_BOXES[0][1:]), (1, *TWO_BOXES[1][1:]), windows=2)
     terms = detection_loss(parts, batch, plain())
     # In window 0 the first point is background.
     expected = (bce(0.3, 0) + bce(-0.9, 1) + bce(0.3, 1) + bce(-0.9, 1)) / 3
@@ -259,7 +292,8 @@ def test_a_batch_costs_what_its_images_cost_together() -> None:
         terms = detection_loss(image, labelled((0, row % 2, *boxes[row])), plain()).as_dict()
         alone = {name: value + terms[name] for name, value in alone.items()}
         fits += intersection_over_union(image.corners().flatten(), torch.tensor(boxes[row])).item()
-    together = detection_loss(parts, labelled(*((row, row % 2, *boxes[row]) for row in range(B))), plain()).as_dict()
+    batch = labelled(*((row, row % 2, *boxes[row]) for row in range(B)), steps=T, windows=B)
+    together = detection_loss(parts, batch, plain()).as_dict()
     assert fits > 1
     for name, value in alone.items():
         assert together[name] == pytest.approx(value / fits, rel=1e-4)
@@ -275,7 +309,7 @@ def test_a_weight_scales_its_own_term_and_no_other(name: str) -> None:
         ]
     )
     single, triple = (
-        detection_loss(parts, labelled(*TWO_BOXES), plain(**{name: weight})).as_dict() for weight in (1.0, 3.0)
+        detection_loss(parts, labelled(*TWO_BOXES, steps=2), plain(**{name: weight})).as_dict() for weight in (1.0, 3.0)
     )
     assert all(value > 0 for value in single.values())
     assert triple == {key: pytest.approx(value * (3 if key == name else 1)) for key, value in single.items()}
@@ -294,14 +328,14 @@ def axes(*places: int, length: float = 1.0) -> torch.Tensor:
 def test_tracks_that_keep_their_own_direction_cost_next_to_nothing() -> None:
     # Two steps, two tracks on orthogonal axes: a vector's partner is at likeness 1 / .1, both others at 0.
     steps = [two_objects((0.0, 0.0), embeddings=axes(0, 1, length=length)) for length in (1, 7)]
-    terms = detection_loss(along_time(steps), labelled(*TWO_BOXES, tracks=[4, 9]), plain())
+    terms = detection_loss(along_time(steps), labelled(*TWO_BOXES, tracks=[4, 9], steps=2), plain())
     assert terms.track.item() == pytest.approx(-math.log(math.exp(10) / (math.exp(10) + 2)), rel=1e-3)
 
 
 def test_tracks_that_change_direction_at_every_step_cost_their_closed_form() -> None:
     # Both tracks point along axis 0 first and axis 1 then: the partner is at 0, so is one other, the third at 1 / .1.
     steps = [two_objects((0.0, 0.0), embeddings=axes(axis, axis)) for axis in (0, 1)]
-    terms = detection_loss(along_time(steps), labelled(*TWO_BOXES, tracks=[4, 9]), plain())
+    terms = detection_loss(along_time(steps), labelled(*TWO_BOXES, tracks=[4, 9], steps=2), plain())
     assert terms.track.item() == pytest.approx(math.log(2 + math.exp(10)), rel=1e-5)
 
 
@@ -312,9 +346,10 @@ def test_a_track_seen_once_has_no_partner_and_costs_nothing() -> None:
 
 def test_every_term_has_a_gradient_that_reaches_the_first_layer() -> None:
     torch.manual_seed(0)
-    detector = SpikingDetector(DetectorConfig(), classes=2).train()
+    detector = SpikingDetector(DetectorConfig(), RepresentationConfig(), classes=2).train()
     frames = torch.randint(0, 4, (2, 2, 2, 64, 64), dtype=torch.uint8)
-    batch = labelled((0, 0, 4, 4, 44, 40), (1, 1, 10, 10, 60, 60), (1, 0, 2, 30, 30, 62), tracks=[1, 2, 3])
+    rows = (0, 0, 4, 4, 44, 40), (1, 1, 10, 10, 60, 60), (1, 0, 2, 30, 30, 62)
+    batch = labelled(*rows, tracks=[1, 2, 3], steps=2, windows=2)
     terms = detection_loss(detector(frames), batch, plain())
     first = next(detector.parameters())
     for name in terms.as_dict():

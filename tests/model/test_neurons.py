@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from data.errors import ConfigError
-from model.neurons import NeuronConfig, NeuronName, neuron_factory
+from model.neurons import NeuronConfig, NeuronName, SpikingNeuron, neuron_factory
 
 
 def fired(config: NeuronConfig, inputs: list[float]) -> list[float]:
@@ -84,3 +84,42 @@ def test_cells_of_one_step_do_not_mix() -> None:
     node = neuron_factory(NeuronConfig(decay=0.5))()
     inputs = torch.tensor([[[0.4, 0.0], [1.0, 0.4]], [[0.4, 0.4], [0.4, 0.0]]])
     assert node(inputs).tolist() == [[[0, 0], [1, 0]], [[1, 0], [0, 0]]]
+
+
+def resting() -> SpikingNeuron:
+    node = neuron_factory(NeuronConfig(decay=0.5))()
+    assert isinstance(node, SpikingNeuron)
+    return node
+
+
+def test_a_carried_membrane_goes_on_in_the_rows_that_continue_and_rests_in_the_others() -> None:
+    # Decay .5, threshold 1, input .4: u = .4, no spike (round(.4) = 0); then u = .2 + .4 = .6 -> 1. From rest: .4 -> 0.
+    node = resting()
+    inputs = torch.full((1, 2, 1, 1, 1), 0.4)
+    node.carry(torch.tensor([False, False]))
+    assert node(inputs).flatten().tolist() == [0, 0]
+    node.carry(torch.tensor([True, False]))
+    assert node(inputs).flatten().tolist() == [1, 0]
+
+
+def test_a_membrane_that_is_not_carried_leaves_nothing_behind() -> None:
+    node = resting()
+    inputs = torch.full((1, 1, 1), 0.4)
+    node.carry(torch.tensor([True]))
+    node(inputs)
+    node.carry(None)
+    assert node(inputs).item() == 0
+    node.carry(torch.tensor([True]))
+    assert node(inputs).item() == 0  # what was carried before was let go
+
+
+def test_gradients_end_where_a_carried_call_begins() -> None:
+    node = resting()
+    first = torch.full((1, 1, 1), 0.4, requires_grad=True)
+    node.carry(torch.tensor([True]))
+    node(first)
+    node.carry(torch.tensor([True]))
+    second = torch.full((1, 1, 1), 0.4, requires_grad=True)
+    node(second).sum().backward()
+    assert first.grad is None
+    assert second.grad is not None

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from data.boxes import Boxes, label_set
+from data.data_config import DataConfig
 from data.dataset import Dataset
 from data.events import Events, SensorSize
-from data.loading import DataConfig
 from data.manifest import Split
 from model.detector import SpikingDetector
 from model.head import BINS, EMBEDDING, Predictions

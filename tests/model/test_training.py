@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from data.batches import Batch
 from data.dataset import Dataset
 from data.errors import DatasetError, TrainingError
-from data.loading import Batch
 from data.manifest import Split
 from model.average_precision import AveragePrecision
 from model.checkpoint import load_checkpoint

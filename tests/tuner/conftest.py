@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from data.boxes import BOX_DTYPE
-from data.ingest import ingest
+from data.ingest import IngestOptions, ingest
 
 
 @pytest.fixture(scope="session")
@@ -28,5 +28,5 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
         boxes["t"], boxes["x"], boxes["y"], boxes["w"], boxes["h"] = 900_000, 4, 4, 40, 30
         np.save(folder / f"{split}_day_0001_bbox.npy", boxes)
     target = tmp_path_factory.mktemp("data") / "dataset"
-    ingest(root, target, "etram3")
+    ingest(root, target, IngestOptions(labels="etram3"))
     return target

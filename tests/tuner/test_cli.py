@@ -113,7 +113,7 @@ def test_best_yaml_trains_again_to_the_same_numbers(searched: subprocess.Complet
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["search", "spec.yaml", "--data", "nowhere"], "spiketune: nowhere: holds no manifest.json"),
+        (["search", "spec.yaml", "--data", "nowhere"], "nowhere: holds no manifest.json"),
         (["search", "nowhere.yaml", "--data", "dataset"], "spiketune: nowhere.yaml: cannot be read"),
         (["search", "spec.yaml", "--data", "dataset", "--out", "."], "spiketune: .: is not empty"),
         (["best", "dataset"], "spiketune: dataset: holds no study.db"),

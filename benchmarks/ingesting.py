@@ -1,0 +1,23 @@
+"""Ingestion of gzip HDF5 by two processes, against the rate the seed documents of this project give."""
+
+import time
+from pathlib import Path
+
+from benchmarks.recordings import write_hdf5
+from benchmarks.table import Row, row
+from data.ingest import IngestOptions, ingest
+
+SEED_EVENTS_PER_SECOND = 3.0e6  # "3 M events/s" on the eTraM performance page this project grew from
+
+
+def measure(folder: Path, events: int) -> list[Row]:
+    recordings = folder / "recordings"
+    for number in (1, 2):
+        write_hdf5(recordings / "HDF5" / "train_h5_1" / f"train_day_000{number}_td.h5", events, seed=number)
+    options = IngestOptions(labels="etram3", processes=2)
+    start = time.perf_counter()
+    manifest = ingest(recordings, folder / "dataset", options)
+    seconds = time.perf_counter() - start
+    rate = sum(entry.events for entry in manifest.recordings) / seconds
+    figure = "ingest, Mev/s, 2 processes, gzip HDF5 to shards, against the seed's figure"
+    return [row(figure, rate / 1e6, SEED_EVENTS_PER_SECOND / 1e6, 10)]
