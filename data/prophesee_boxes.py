@@ -65,9 +65,16 @@ def _load(path: Path) -> npt.NDArray[np.void]:
 
 
 def _renamed(dtype: np.dtype[np.void]) -> np.dtype[np.void]:
-    renamed = np.dtype(dtype)
-    renamed.names = tuple("t" if name == "ts" else name for name in dtype.names or ())
-    return renamed
+    """With `t` instead of `ts`: a new one, since setting `names` would change it for all arrays that share it."""
+    fields = dict(dtype.fields or {})
+    return np.dtype(
+        {
+            "names": ["t" if name == "ts" else name for name in fields],
+            "formats": [field[0] for field in fields.values()],
+            "offsets": [field[1] for field in fields.values()],
+            "itemsize": dtype.itemsize,
+        }
+    )
 
 
 def _check_fields(dtype: np.dtype[np.void], path: Path) -> None:

@@ -109,11 +109,13 @@ def test_label_times_equal_numpys(found: list[int]) -> None:
     assert audit.irregular_share == pytest.approx(np.mean(off))
 
 
+FIELDS = BOX_DTYPE.names or ()
+
+
 @pytest.mark.parametrize("time", ["t", "ts"])
 def test_a_table_s_rows_tell_falling_times_and_classes(tmp_path: Path, time: str) -> None:
-    table: npt.NDArray[np.void] = np.zeros(5, BOX_DTYPE)
-    table["t"], table["class_id"] = [1, 5, 3, 3, 2], [0, 7, 0, 2, 7]
-    table.dtype.names = tuple(time if name == "t" else name for name in table.dtype.names or ())
+    table: npt.NDArray[np.void] = np.zeros(5, [(time if name == "t" else name, BOX_DTYPE[name]) for name in FIELDS])
+    table[time], table["class_id"] = [1, 5, 3, 3, 2], [0, 7, 0, 2, 7]
     np.save(tmp_path / "a_bbox.npy", table)
     assert raw_table([tmp_path / "a_td.dat", tmp_path / "a_bbox.npy"]) == RawTable(2, (0, 2, 7))
 
