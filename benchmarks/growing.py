@@ -22,7 +22,7 @@ MEMORY_BYTES = 2 << 30
 # A process of its own, so that its peak is the ingestion's; workers are counted with it.
 INGEST = """
 import resource, sys, time
-from data.ingest import IngestOptions, ingest
+from data.ingest.ingest import IngestOptions, ingest
 start = time.perf_counter()
 ingest(sys.argv[1], sys.argv[2], IngestOptions(labels="etram3", processes=1))
 seconds = time.perf_counter() - start

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from benchmarks.recordings import write_hdf5
 from benchmarks.table import Row, row
-from data.ingest import IngestOptions, ingest
+from data.ingest.ingest import IngestOptions, ingest
 
 SEED_EVENTS_PER_SECOND = 3.0e6  # "3 M events/s" on the eTraM performance page this project grew from
 

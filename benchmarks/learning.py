@@ -22,8 +22,8 @@ import torch
 from benchmarks.table import Row, console, finish
 from data.boxes import BOX_DTYPE
 from data.dataset import Dataset
-from data.ingest import IngestOptions, ingest
-from data.traffic import TrafficConfig, simulate
+from data.ingest.ingest import IngestOptions, ingest
+from data.simulator.traffic import TrafficConfig, simulate
 from model.evaluation import evaluate_checkpoint
 from model.prediction import Validation
 from model.training import LAST, train

@@ -11,10 +11,10 @@ from benchmarks import peers
 from benchmarks.reading import from_hdf5, hdf5_index, windows
 from benchmarks.table import Row, row
 from benchmarks.timing import medians
+from data.cache.window_cache import WindowCache, window_key
 from data.dataset import Dataset
 from data.manifest import Split
 from data.representation import RepresentationConfig, render
-from data.window_cache import WindowCache, window_key
 
 ROUNDS = 15
 FRAMES = (peers.T, 2, peers.H, peers.W)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 
 from data.boxes import Boxes
+from data.cache.window_cache import WindowCache
 from data.data_config import DataConfig
 from data.mosaic import mosaic
 from data.rendering import Content, Frames, WindowRenderer
@@ -16,7 +17,6 @@ from data.sampling import BatchPlan, Sample, tolerance_us
 from data.shards import Shard
 from data.step_labels import StepBoxes, TrackIndex, step_times
 from data.transform import Transform, draw_transform, scaled_size, transform_corners, transform_frames
-from data.window_cache import WindowCache
 from data.windows import Window
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from data.augment import AugmentConfig, check
-from data.cache_place import CacheConfig
+from data.cache.place import CacheConfig
 from data.representation import RepresentationConfig
 from data.sampling import Order
 from data.windows import Sampling, WindowConfig

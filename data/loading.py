@@ -12,13 +12,13 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from data.batches import Batch, BatchMaker
-from data.cache_place import place
+from data.cache.place import place
+from data.cache.window_cache import WindowCache
 from data.data_config import DataConfig
 from data.errors import DatasetError
 from data.rendering import WindowRenderer
 from data.sampling import BatchPlan, Order, TrainingPlan, training_windows
 from data.shards import Shard
-from data.window_cache import WindowCache
 from data.windows import BUFFER_GRID, Window, causal_window, evaluation_times, evenly_spaced
 
 WORKER_BYTES = 1 << 30  # what a worker takes with its imports and the batches it holds

@@ -7,11 +7,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from data.cache.window_cache import WindowCache, window_key
 from data.data_config import DataConfig
 from data.events import SensorSize
 from data.representation import render
 from data.shards import Shard
-from data.window_cache import WindowCache, window_key
 from data.windows import Window
 
 STRIDE = 32  # the coarsest level of the detector; frames are padded to a multiple of it

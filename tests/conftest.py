@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from data import cache_place
 from data.boxes import Boxes, LabelSet, label_set
+from data.cache import place as cache_place
 from data.dataset import Dataset
 from data.events import Events, Repairs, SensorSize
 from data.manifest import SCHEMA_VERSION, Manifest, ShardEntry, Split, shard_path

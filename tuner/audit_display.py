@@ -12,10 +12,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from data.audit import Audit
-from data.audit_jobs import Done
-from data.audit_recording import RecordingAudit
-from data.audit_rules import Fault, Severity
+from data.audit.jobs import Done
+from data.audit.preflight import Audit
+from data.audit.recording import RecordingAudit
+from data.audit.rules import Fault, Severity
 from data.manifest import Split
 
 TOLD = 5  # recordings told under one finding; --json tells all

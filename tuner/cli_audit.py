@@ -21,11 +21,11 @@ def audit(
     json: Annotated[bool, typer.Option("--json", help="Print the audit as JSON on stdout.")] = False,
 ) -> None:
     """Find what is wrong with recordings or a dataset. Exit code 1: something is."""
-    from data.audit import Options
-    from data.audit import audit as look
-    from data.formats import read_size
-    from data.label_scheme import read_labels
-    from data.splits import read_split
+    from data.audit.preflight import Options
+    from data.audit.preflight import audit as look
+    from data.formats.discovery import read_size
+    from data.formats.label_scheme import read_labels
+    from data.formats.splits import read_split
     from tuner.audit_display import AuditProgress, as_json, show
 
     options = Options(

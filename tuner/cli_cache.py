@@ -11,11 +11,11 @@ def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Remove the rendered windows that nobody uses.")] = False,
 ) -> None:
     """Show what this machine keeps of rendered windows and fetched shards."""
-    from data.cache_place import clear as clear_windows
-    from data.cache_place import disk_folder, memory_folder
-    from data.machine_room import held_bytes
+    from data.cache.machine_room import held_bytes
+    from data.cache.place import clear as clear_windows
+    from data.cache.place import disk_folder, memory_folder
+    from data.cache.shared_folder import is_held
     from data.node_cache import cache_folder
-    from data.shared_folder import is_held
 
     if clear:
         gone, used = clear_windows()

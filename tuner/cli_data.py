@@ -25,8 +25,8 @@ def simulate(
     seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
 ) -> None:
     """Write simulated recordings of an intersection."""
-    from data.traffic import TrafficConfig
-    from data.traffic import simulate as write_recordings
+    from data.simulator.traffic import TrafficConfig
+    from data.simulator.traffic import simulate as write_recordings
 
     options = {
         "width": width,
@@ -67,8 +67,8 @@ def ingest(
     ] = None,
 ) -> None:
     """Turn recordings into a dataset to train on; run again, it goes on, and adds what is new."""
-    from data.ingest import IngestOptions
-    from data.ingest import ingest as convert
+    from data.ingest.ingest import IngestOptions
+    from data.ingest.ingest import ingest as convert
     from tuner.ingest_display import IngestDisplay
 
     options = IngestOptions(labels, split, size, processes, skip_damaged, tuple(rebuild or ()))

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 if TYPE_CHECKING:
-    from data.ingest_progress import IngestProgress
+    from data.ingest.progress import IngestProgress
 
 QUIET_S = 10.0  # without a terminal: a line at least this often
 

@@ -25,15 +25,15 @@ import numpy as np
 import numpy.typing as npt
 
 from data.boxes import BOX_DTYPE, label_set
-from data.dat import DatRecording
 from data.errors import RecordingError
-from data.etram import EtramRecording
 from data.events import SensorSize
-from data.faery_recording import FaeryRecording
-from data.pedro import PedroRecording
-from data.prophesee_boxes import read_boxes
-from data.recording import Recording
-from data.rvt import RvtRecording
+from data.formats.dat import DatRecording
+from data.formats.etram import EtramRecording
+from data.formats.faery_recording import FaeryRecording
+from data.formats.pedro import PedroRecording
+from data.formats.prophesee_boxes import read_boxes
+from data.formats.recording import Recording
+from data.formats.rvt import RvtRecording
 
 REAL_AEDAT4 = Path(__file__).parents[3] / "shared" / "recordings" / "raw" / "davis.aedat4"
 LABELS = label_set("gen1")

@@ -11,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from data.audit import Audit, Options, audit
-from data.audit_jobs import Done, Job, audit_all
-from data.audit_rules import RULES, Fault, Severity
+from data.audit.jobs import Done, Job, audit_all
+from data.audit.preflight import Audit, Options, audit
+from data.audit.rules import RULES, Fault, Severity
 from data.boxes import BOX_DTYPE
 from data.errors import InputError
 from data.events import SensorSize
-from data.formats import find_recordings
-from data.label_scheme import read_labels
+from data.formats.discovery import find_recordings
+from data.formats.label_scheme import read_labels
 from data.manifest import Split
 from data.storage import FolderStorage, open_storage
 

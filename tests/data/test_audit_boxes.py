@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.audit_boxes import BoxAudit, LabelTimes, RawTable, audit_boxes, duplicates, label_times, raw_table
+from data.audit.boxes import BoxAudit, LabelTimes, RawTable, audit_boxes, duplicates, label_times, raw_table
 from data.boxes import BOX_DTYPE, Boxes
 from data.events import SensorSize
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.audit_events import EventAudit, EventScan
-from data.audit_gaps import Gap, Gaps
+from data.audit.events import EventAudit, EventScan
+from data.audit.gaps import Gap, Gaps
 from data.boxes import Boxes
 from data.events import Events, Repairs, SensorSize
 

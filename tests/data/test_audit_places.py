@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data.audit import Audit, Options, audit
-from data.audit_rules import RULES, Severity
+from data.audit.preflight import Audit, Options, audit
+from data.audit.rules import RULES, Severity
 from data.boxes import LabelSet, label_set
 from data.dataset import Dataset
 from data.errors import InputError
 from data.events import SensorSize
-from data.formats import read_size
-from data.ingest import IngestOptions, ingest
-from data.label_scheme import read_labels
+from data.formats.discovery import read_size
+from data.formats.label_scheme import read_labels
+from data.ingest.ingest import IngestOptions, ingest
 from data.manifest import LeftOut, Manifest, Split
+from data.simulator.traffic import TrafficConfig, simulate
 from data.storage import open_storage
-from data.traffic import TrafficConfig, simulate
 
 ROOT = Path(__file__).parents[2]
 RECORDINGS = ROOT.parent / "shared" / "recordings"

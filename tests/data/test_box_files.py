@@ -10,13 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data.box_files import BoxFiles, BoxIndex, BoxKind
 from data.boxes import BOX_DTYPE, Boxes, LabelSet
 from data.errors import RecordingError
 from data.events import SensorSize
-from data.motchallenge import read_mot
-from data.voc import read_voc
-from data.yolo import read_yolo
+from data.formats.box_files import BoxFiles, BoxIndex, BoxKind
+from data.formats.motchallenge import read_mot
+from data.formats.voc import read_voc
+from data.formats.yolo import read_yolo
 
 LABELS = LabelSet("road", ("car", "two wheeler", "a<b & c"))
 SIZE = SensorSize(200, 100)

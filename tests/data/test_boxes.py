@@ -9,7 +9,7 @@ import pytest
 from data.boxes import BOX_DTYPE, Boxes, clip, label_set
 from data.errors import ConfigError, RecordingError
 from data.events import SensorSize
-from data.prophesee_boxes import read_boxes
+from data.formats.prophesee_boxes import read_boxes
 
 ETRAM3 = label_set("etram3")
 ETRAM8 = label_set("etram8")

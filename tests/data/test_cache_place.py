@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from data import cache_place
-from data.cache_keeper import start_keeper
-from data.cache_place import CacheConfig, CacheMode, Place, clear, disk_folder, memory_folder, place
+from data.cache import place as cache_place
+from data.cache.keeper import start_keeper
+from data.cache.machine_room import available_memory, free_bytes, held_bytes, is_remote
+from data.cache.place import CacheConfig, CacheMode, Place, clear, disk_folder, memory_folder, place
+from data.cache.shared_folder import entering, is_held, remove_unused
+from data.cache.window_cache import WindowCache
 from data.errors import ConfigError
-from data.machine_room import available_memory, free_bytes, held_bytes, is_remote
-from data.shared_folder import entering, is_held, remove_unused
-from data.window_cache import WindowCache
 
 ROOT = str(Path(__file__).parents[2])
 GB = 10**9
@@ -198,7 +198,7 @@ def test_clear_removes_what_nobody_uses_and_names_the_rest() -> None:
 HOLD = """
 import sys, time
 from pathlib import Path
-from data.shared_folder import entering
+from data.cache.shared_folder import entering
 with entering(Path(sys.argv[1])):
     pass
 print("held", flush=True)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.event_camera import DARK_CURRENT, REFERENCE_INTENSITY, CameraConfig, EventCamera, cross
 from data.events import Events, SensorSize
+from data.simulator.event_camera import DARK_CURRENT, REFERENCE_INTENSITY, CameraConfig, EventCamera, cross
 
 QUIET = {"mismatch": 0.0, "shot_noise_hz": 0.0, "hot_pixel_share": 0.0, "refractory_us": 0}
 

@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 
 from data.boxes import BOX_DTYPE, LABEL_SETS, Boxes, LabelSet, label_set
-from data.dat import DatRecording
 from data.errors import InputError, RecordingError
-from data.etram import EtramRecording
-from data.event_files import EventFormat
 from data.events import SensorSize
-from data.faery_recording import FaeryRecording
-from data.finding import Finding, Source
-from data.formats import find_recordings, is_night, read_size
-from data.label_scheme import LabelScheme, read_labels
+from data.formats.dat import DatRecording
+from data.formats.discovery import find_recordings, is_night, read_size
+from data.formats.etram import EtramRecording
+from data.formats.event_files import EventFormat
+from data.formats.faery_recording import FaeryRecording
+from data.formats.finding import Finding, Source
+from data.formats.label_scheme import LabelScheme, read_labels
+from data.formats.pedro import PedroRecording
+from data.formats.rvt import RvtRecording
+from data.formats.splits import read_split
 from data.manifest import Split
-from data.pedro import PedroRecording
-from data.rvt import RvtRecording
-from data.splits import read_split
 from data.storage import SourceFile, open_storage
 
 RECORDINGS = Path(__file__).parents[3] / "shared" / "recordings"

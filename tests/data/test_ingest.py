@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 
 from data.boxes import BOX_DTYPE
-from data.conversion import convert
 from data.dataset import Dataset
 from data.errors import DatasetError, InputError, RecordingError
 from data.events import Repairs, SensorSize
-from data.formats import find_recordings
-from data.ingest import IngestOptions, ingest
-from data.ingest_progress import IngestProgress
-from data.label_scheme import read_labels
+from data.formats.discovery import find_recordings
+from data.formats.label_scheme import read_labels
+from data.ingest.conversion import convert
+from data.ingest.ingest import IngestOptions, ingest
+from data.ingest.progress import IngestProgress
 from data.manifest import Manifest, Split
 from data.packing import Words
 from data.storage import open_storage
@@ -478,8 +478,8 @@ def test_a_second_ingestion_into_a_target_is_refused_while_the_first_goes_on(tmp
 
 FULL_DISK = """
 import resource, sys
-from data.formats import find_recordings
-from data.ingest import IngestOptions, ingest
+from data.formats.discovery import find_recordings
+from data.ingest.ingest import IngestOptions, ingest
 source, target, warm = sys.argv[1:]
 ingest(source + "/warm", warm, IngestOptions(labels="etram3"))  # what is compiled needs room, too
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))

@@ -11,13 +11,13 @@ import h5py
 import numpy as np
 import pytest
 
-from data.ingest import IngestOptions, ingest
+from data.ingest.ingest import IngestOptions, ingest
 
 ROOT = Path(__file__).parents[2]
 RECORDINGS = 8
 PROGRAM = """
 import sys
-from data.ingest import IngestOptions, ingest
+from data.ingest.ingest import IngestOptions, ingest
 ingest(sys.argv[1], sys.argv[2], IngestOptions(labels="etram3", processes=2))
 """
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from data.boxes import LABEL_SETS, Boxes, LabelSet
 from data.errors import ConfigError
-from data.label_scheme import LabelScheme, read_labels
+from data.formats.label_scheme import LabelScheme, read_labels
 
 DOCS = (Path(__file__).parents[2] / "docs" / "formats.md").read_text("utf-8")
 OWN = "name: mine\nclasses: [car, bus, person, dog]\n"

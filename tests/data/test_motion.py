@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from data.junction import MAIN_ROAD, Phase, Traveller, routes, scale
-from data.motion import STEP_S, Journey, Light, plan
+from data.simulator.junction import MAIN_ROAD, Phase, Traveller, routes, scale
+from data.simulator.motion import STEP_S, Journey, Light, plan
 
 ASPECT = 16 / 9
 

@@ -9,7 +9,7 @@ import pytest
 from data.boxes import label_set
 from data.errors import RecordingError
 from data.events import Repairs, SensorSize
-from data.pedro import PedroRecording
+from data.formats.pedro import PedroRecording
 
 RECORDINGS = Path(__file__).parents[3] / "shared" / "recordings"
 real = pytest.mark.skipif(not RECORDINGS.exists(), reason="the real recordings (../shared/recordings) are not here")

@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 
 from data.boxes import label_set
-from data.dat import DatRecording
 from data.errors import RecordingError
-from data.etram import EtramRecording
-from data.faery_recording import FaeryRecording
-from data.prophesee_boxes import read_boxes
-from data.recording import Recording
-from data.rvt import RvtRecording
+from data.formats.dat import DatRecording
+from data.formats.etram import EtramRecording
+from data.formats.faery_recording import FaeryRecording
+from data.formats.prophesee_boxes import read_boxes
+from data.formats.recording import Recording
+from data.formats.rvt import RvtRecording
 
 ROOT = Path(__file__).parents[2]
 MEMORY_KIB = 1 << 20

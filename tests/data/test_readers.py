@@ -11,20 +11,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import data.dat
-import data.etram
-import data.faery_child
-import data.faery_recording
-import data.rvt
+import data.formats.dat
+import data.formats.etram
+import data.formats.faery_child
+import data.formats.faery_recording
+import data.formats.rvt
 from data.boxes import BOX_DTYPE, Boxes, label_set
-from data.dat import DatRecording
 from data.errors import RecordingError
-from data.etram import EtramRecording
 from data.events import Events, Repairs, SensorSize
-from data.faery_recording import FaeryRecording
-from data.hdf5_column import Hdf5Column
-from data.recording import Recording
-from data.rvt import RvtRecording
+from data.formats.dat import DatRecording
+from data.formats.etram import EtramRecording
+from data.formats.faery_recording import FaeryRecording
+from data.formats.hdf5_column import Hdf5Column
+from data.formats.recording import Recording
+from data.formats.rvt import RvtRecording
 
 faery = pytest.importorskip("faery")
 RECORDINGS = Path(__file__).parents[3] / "shared" / "recordings"
@@ -87,7 +87,7 @@ STORAGES = {
 def test_hdf5_events_come_back_exactly_whatever_the_filter(
     tmp_path: Path, storage: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(data.etram, "CHUNK_EVENTS", 7)
+    monkeypatch.setattr(data.formats.etram, "CHUNK_EVENTS", 7)
     recording = write_h5(tmp_path / "train_night_0001_td.h5", storage)
     events, repairs = read(recording)
     for key, values in columns().items():
@@ -129,7 +129,7 @@ def test_an_hdf5_file_may_name_its_sensor(tmp_path: Path, place: str) -> None:
 
 
 def test_hdf5_repairs_are_counted_across_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data.etram, "CHUNK_EVENTS", 3)
+    monkeypatch.setattr(data.formats.etram, "CHUNK_EVENTS", 3)
     recording = write_h5(
         tmp_path / "a_td.h5",
         t=np.array([10, 20, 30, 25, 29, 300_000_001, 300_000_000]),
@@ -201,7 +201,7 @@ def test_a_dat_clock_that_starts_anew_goes_on(tmp_path: Path, monkeypatch: pytes
     clock = [end - 9, end - 2, 3, end - 1, 5, 6]  # the fourth event comes late, out of order
     path = write_dat(tmp_path / "a_td.dat", [(t, 0, 0, 1) for t in clock])
     for step in (1, 2, 3, 10):
-        monkeypatch.setattr(data.dat, "CHUNK_EVENTS", step)
+        monkeypatch.setattr(data.formats.dat, "CHUNK_EVENTS", step)
         events, repairs = read(DatRecording(path))
         assert events.t.tolist() == [end - 9, end - 2, end + 3, end + 3, end + 5, end + 6]
         assert repairs == Repairs(backward_times=1)
@@ -255,7 +255,7 @@ def test_a_dat_file_cut_within_an_event_or_with_polarity_two_is_named(tmp_path: 
 def test_real_gen1_events_equal_those_of_a_second_decoder(
     part: int, count: int, first_us: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(data.dat, "CHUNK_EVENTS", 100_000)
+    monkeypatch.setattr(data.formats.dat, "CHUNK_EVENTS", 100_000)
     path = RECORDINGS / "gen1" / f"gen1_part{part}_td.dat"
     events, repairs = read(DatRecording(path))
     assert (len(events), int(events.t[0]), repairs) == (count, first_us, Repairs())
@@ -403,8 +403,8 @@ def test_es_files_of_other_things_than_change_are_named(tmp_path: Path, kind: in
 def test_a_decoder_that_hangs_is_ended_and_the_file_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     child = tmp_path / "child.py"
     child.write_text("import time; time.sleep(600)")
-    monkeypatch.setattr(data.faery_child, "__file__", str(child))
-    monkeypatch.setattr(data.faery_recording, "SILENCE_S", 0.1)
+    monkeypatch.setattr(data.formats.faery_child, "__file__", str(child))
+    monkeypatch.setattr(data.formats.faery_recording, "SILENCE_S", 0.1)
     (tmp_path / "a.raw").write_bytes(RAW_HEAD.format(3).encode() + evt3(ROWS))
     with pytest.raises(RecordingError, match=r"a\.raw: .*the decoder gave nothing for 0\.1 s"):
         read(FaeryRecording(tmp_path / "a.raw"))
@@ -450,7 +450,7 @@ def test_rvt_events_counted_again_give_the_histogram(tmp_path_factory: Any, seed
     counts = np.random.default_rng(seed).integers(0, 255, (2, 6, 3, 4))
     recording = write_rvt(tmp_path_factory.mktemp("rvt"), counts, [50_000, 100_000], bins=3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data.rvt, "CHUNK_EVENTS", room)
+        patch.setattr(data.formats.rvt, "CHUNK_EVENTS", room)
         assert all(len(events) <= room for events, _ in recording.chunks())
         events, _ = read(recording)
     again = np.zeros((2, 2, 3, 3, 4), int)

@@ -4,14 +4,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from data.bodies import body
 from data.events import SensorSize
-from data.junction import Phase, Route, Traveller
-from data.motion import STEP_S, Journey
-from data.raster import mesh, paint
-from data.scene import Actor, Scene, visible_box
-from data.sprites import Face
-from data.street import Street
+from data.simulator.bodies import body
+from data.simulator.junction import Phase, Route, Traveller
+from data.simulator.motion import STEP_S, Journey
+from data.simulator.raster import mesh, paint
+from data.simulator.scene import Actor, Scene, visible_box
+from data.simulator.sprites import Face
+from data.simulator.street import Street
 
 SIZE = SensorSize(320, 180)
 GREY = Street(np.full((180, 320), 0.3, np.float32), np.ones((180, 320), np.float32))

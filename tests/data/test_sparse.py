@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.sparse import DamagedBufferError, encode, expand
+from data.cache.sparse import DamagedBufferError, encode, expand
 
 Bytes = npt.NDArray[np.uint8]
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.errors import InputError
+from data.formats.splits import SplitRule, read_split, split_of
 from data.manifest import Split
-from data.splits import SplitRule, read_split, split_of
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pytest
 
 from data.errors import ConfigError, InputError
-from data.etram_writer import write_events
 from data.events import Events, SensorSize
 from data.manifest import Split
-from data.traffic import Take, TrafficConfig, label_times, record, simulate, takes
+from data.simulator.etram_writer import write_events
+from data.simulator.traffic import Take, TrafficConfig, label_times, record, simulate, takes
 
 SMALL = TrafficConfig(width=160, height=90, duration_s=2.0, train=2, val=1, test=0, night_share=0.5, frame_rate=200)
 NAMES = {"train": ["train_day_0001", "train_night_0002"], "val": ["val_day_0001"]}

@@ -13,8 +13,8 @@ from data.dataset import Dataset
 from data.drawing import CAPTION, OFF, ON, WHITE, Colour, Image, track_colour
 from data.errors import InputError
 from data.events import Events, SensorSize
+from data.formats.pedro import DAVIS346
 from data.manifest import Split
-from data.pedro import DAVIS346
 from data.viewing import RecordingView, find_recording
 
 SIZE = SensorSize(200, 100)  # shown four times as large

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from data import window_cache
+from data.cache import window_cache
+from data.cache.sparse import encode
+from data.cache.window_cache import WindowCache, window_key
 from data.errors import ConfigError
-from data.sparse import encode
-from data.window_cache import WindowCache, window_key
 
 Frames = npt.NDArray[np.uint8]
 
@@ -28,7 +28,7 @@ SCENE = """
 import os, signal, sys, time
 from pathlib import Path
 import numpy as np
-from data.window_cache import WindowCache, window_key
+from data.cache.window_cache import WindowCache, window_key
 
 def key(number):
     return window_key({"scale": 1.0}, "0" * 64, number * 1000, number * 1000 + 1000)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from data.boxes import BOX_DTYPE
-from data.ingest import IngestOptions, ingest
+from data.ingest.ingest import IngestOptions, ingest
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from data.boxes import BOX_DTYPE
-from data.ingest_progress import IngestProgress
+from data.ingest.progress import IngestProgress
 from tuner.cli import main
 from tuner.ingest_display import IngestDisplay
 

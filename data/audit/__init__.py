@@ -1,0 +1,1 @@
+"""The preflight check: what is wrong with recordings or a dataset."""

@@ -1,0 +1,126 @@
+"""The work of an audit: every recording measured, in parallel; one that ends its process is a finding too."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+
+from data.audit.recording import RecordingAudit, audit_raw, audit_shard
+from data.audit.rules import fault
+from data.formats.finding import Finding
+from data.formats.label_scheme import LabelScheme
+from data.manifest import Manifest, Split, shard_name
+from data.storage import Storage
+
+PARALLEL_BYTES = 64 << 20  # below this, starting workers takes longer than they save
+MOST_WORKERS = 8  # some 300 MB each, and one disk for all
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """One recording more is measured."""
+
+    name: str
+    recordings: int  # done
+    of_recordings: int
+    bytes: int  # of those done
+    of_bytes: int
+
+
+Progress = Callable[[Done], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One recording to audit."""
+
+    storage: Storage
+    bytes: int
+    recording: Finding | Manifest  # a manifest names one recording
+    scheme: LabelScheme | None = None  # of a Finding
+
+    @property
+    def place(self) -> tuple[str, Split, str]:
+        """Its name, split and file."""
+        if isinstance(self.recording, Finding):
+            return self.recording.name, self.recording.split, str(self.recording.events)
+        (entry,) = self.recording.recordings
+        return entry.name, entry.split, str(shard_name(entry.split, entry.name))
+
+
+def audit_all(jobs: Sequence[Job], progress: Progress | None, processes: int | None) -> list[RecordingAudit]:
+    """Measure every recording, the largest first, in any order."""
+    queue = sorted(jobs, key=lambda job: -job.bytes)  # a large one begun last would keep the others waiting
+    workers = processes or _workers(queue)
+    audits: list[RecordingAudit] = []
+    done_bytes, of_bytes = 0, sum(job.bytes for job in jobs)
+    measured = map(do, queue) if workers == 1 else _in_parallel(queue, workers)
+    for found in measured:
+        audits.append(found)
+        done_bytes += found.bytes
+        if progress is not None:
+            progress(Done(found.place, len(audits), len(jobs), done_bytes, of_bytes))
+    return audits
+
+
+def do(job: Job) -> RecordingAudit:
+    """Measure one recording."""
+    if isinstance(job.recording, Finding):
+        assert job.scheme is not None
+        return audit_raw(job.storage, job.recording, job.scheme)
+    return audit_shard(job.storage, job.recording)
+
+
+def _workers(jobs: Sequence[Job]) -> int:
+    if sum(job.bytes for job in jobs) < PARALLEL_BYTES:
+        return 1
+    return max(1, min(len(jobs), len(os.sched_getaffinity(0)), MOST_WORKERS))
+
+
+def _in_parallel(jobs: Sequence[Job], workers: int) -> Iterator[RecordingAudit]:
+    waiting = list(jobs)
+    with _pool(workers) as pool:
+        futures = {pool.submit(do, job): job for job in jobs}
+        try:
+            for future in as_completed(futures):
+                found = future.result()
+                waiting.remove(futures[future])
+                yield found
+        except BrokenProcessPool:
+            pass
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+    yield from map(_alone, waiting)
+
+
+def _alone(job: Job) -> RecordingAudit:
+    """Measure a recording in a process of its own, after one of several has ended the others."""
+    with _pool(1) as pool:
+        try:
+            return pool.submit(do, job).result()
+        except BrokenProcessPool:
+            name, split, file = job.place
+            what = f"{file}: reading it ended the process, most likely for lack of memory or a damaged file"
+            return RecordingAudit(name, split, file, job.bytes, faults=(fault("unreadable", f"{split}/{name}", what),))
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    # Spawned, not forked: a fork of a process that has used threads may hang.
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin)
+
+
+def _begin() -> None:
+    """Prepare a worker process: it ends at once with the one that began it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # at Ctrl-C without a traceback of its own
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

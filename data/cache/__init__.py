@@ -1,0 +1,1 @@
+"""Rendered windows, kept for all processes of a machine."""

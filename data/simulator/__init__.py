@@ -1,0 +1,1 @@
+"""Simulated traffic at an intersection, seen by a simulated event camera."""
