@@ -37,7 +37,7 @@ def outcomes() -> dict[str, dict[str, Any]]:
     counts = [*(f"{kind}=25" for kind in IN_PROCESS), *(f"{kind}=2" for kind in IN_CHILD)]
     run = subprocess.run(
         [sys.executable, Path(__file__).with_name("reader_fuzzing.py"), "5", *counts],
-        capture_output=True, text=True, timeout=120, check=False, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=400, check=False, env=os.environ | {"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     said = [json.loads(line) for line in run.stdout.splitlines()]
     assert run.returncode == 0, f"died with {run.returncode} at {said[-1:]}: {run.stderr[-2000:]}"
