@@ -63,7 +63,11 @@ def test_every_machine_installs_the_project_as_pinned(cluster: dict[str, Any], m
 def test_every_machine_gets_all_that_an_installation_reads_and_no_more(cluster: dict[str, Any]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     packages = project["tool"]["setuptools"]["packages"]
-    read = {*(name for name in packages if "." not in name), project["project"]["readme"], *project["project"]["license-files"]}
+    read = {
+        *(name for name in packages if "." not in name),
+        project["project"]["readme"],
+        *project["project"]["license-files"],
+    }
     read |= {"pyproject.toml", "constraints.txt", "environment.sh", "search_spaces"}
     mounts = {remote: local for remote, local in cluster["file_mounts"].items() if remote.startswith("~/spiketune/")}
     assert set(mounts.values()) == read

@@ -30,4 +30,4 @@ def cache(
     }
     for what, folder in folders.items():
         use = ", in use" if is_held(folder) else ""
-        print_line(f"{what:18} {held_bytes(folder) / 1e9:9.3f} GB  {folder}{use}")
+        print_line(f"{what:18} {held_bytes(folder) / 1e6:12,.1f} MB  {folder}{use}")

@@ -1,9 +1,13 @@
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from data.data_config import DataConfig
 from data.errors import ConfigError
+
+DESCRIPTION = Path(__file__).parents[2] / "docs" / "windows.md"
 
 
 @pytest.mark.parametrize(
@@ -53,3 +57,12 @@ def test_frames_depend_on_how_they_are_rendered_and_on_nothing_else() -> None:
     ]
     assert [DataConfig.parse(values, "test").rendering() == plain for values in same] == [True] * 4
     assert [DataConfig.parse(values, "test").rendering() == plain for values in other] == [False] * 5
+
+
+def test_every_leaf_is_described_with_its_default() -> None:
+    told: dict[str, str] = {}
+    for row in re.findall(r"^\| (`.*)$", DESCRIPTION.read_text(), re.MULTILINE):
+        leaves, defaults, _ = (cell.strip() for cell in row.split("|")[:3])
+        told |= dict(zip(re.findall(r"`([\w.]+)`", leaves), defaults.split(", "), strict=True))
+    known = {leaf: "none" if value is None else str(value) for leaf, value in DataConfig().leaves().items()}
+    assert told == known

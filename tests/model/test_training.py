@@ -222,3 +222,40 @@ def test_an_epoch_after_a_measurement_trains_the_norms_too(tiny_dataset: Dataset
 def test_a_validation_split_without_recordings_is_refused(tiny_dataset: Dataset, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="split 'test' holds no recording"):
         next(train(trial(), tiny_dataset, tmp_path, Validation(split=Split.TEST), "cpu"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"data__representation__name": "diff3d"},
+        {"data__representation__name": "stacked_histogram", "data__representation__bins": 3},
+        {"data__representation__name": "time_surface"},
+        {"data__sampling": "stride", "data__order": "mixed", "data__overlap": 0.0},
+        {"data__augment__mosaic": 0.5, "data__augment__multi_scale": 0.4, "data__augment__time_flip": 0.5},
+        {"loss__class_weights": "balanced"},
+    ],
+)
+def test_every_way_of_showing_the_data_trains(changes: dict[str, Any], tiny_dataset: Dataset, tmp_path: Path) -> None:
+    (report,) = trained(trial(training__epochs=1, **changes), tiny_dataset, tmp_path)
+    assert report.loss["cls"] > 0
+    assert report.loss["box"] > 0
+    assert all(math.isfinite(value) for value in report.as_metrics().values())
+
+
+def test_streamed_windows_are_trained_with_the_membranes_of_those_before_them(tiny_dataset: Dataset) -> None:
+    config = trial(data__sampling="stride", data__order="streaming", data__overlap=0.0, training__batch_size=2)
+    trainer = Trainer(config, tiny_dataset, Validation(windows=2), CPU)
+    seen: list[tuple[torch.Tensor, ...]] = []
+    trainer.detector.register_forward_pre_hook(lambda _, inputs: seen.append(inputs))
+    for number, batch in enumerate(trainer.loader.epoch(1)):
+        trainer.step(batch, f"batch {number}")
+    flags = [continues.tolist() for _, continues in seen]
+    assert flags[0] == [False, False]
+    assert [True, True] in flags[1:]
+
+
+def test_the_rarer_class_weighs_more_where_weights_are_balanced(tiny_dataset: Dataset) -> None:
+    trainer = Trainer(trial(loss__class_weights="balanced"), tiny_dataset, Validation(windows=2), CPU)
+    assert trainer.class_weights is not None
+    assert trainer.class_weights.tolist() == [1.0, 1.0]  # as many of one class as of the other
+    assert Trainer(trial(), tiny_dataset, Validation(windows=2), CPU).class_weights is None
