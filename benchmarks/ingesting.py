@@ -1,9 +1,10 @@
 """Ingestion of gzip HDF5 by two processes, against the rate the seed documents of this project give."""
 
+import os
 import time
 from pathlib import Path
 
-from benchmarks.recordings import write_hdf5
+from benchmarks.recordings import recording
 from benchmarks.table import Row, row
 from data.ingest.ingest import IngestOptions, ingest
 
@@ -13,7 +14,8 @@ SEED_EVENTS_PER_SECOND = 3.0e6  # "3 M events/s" on the eTraM performance page t
 def measure(folder: Path, events: int) -> list[Row]:
     recordings = folder / "recordings"
     for number in (1, 2):
-        write_hdf5(recordings / "HDF5" / "train_h5_1" / f"train_day_000{number}_td.h5", events, seed=number)
+        recording(recordings, f"train_day_000{number}", events)
+    os.sync()  # what is still on its way to the disk would be waited for by the ingestion
     options = IngestOptions(labels="etram3", processes=2)
     start = time.perf_counter()
     manifest = ingest(recordings, folder / "dataset", options)

@@ -1,5 +1,6 @@
 """Synthetic recordings for the benchmarks: objects that move over a noisy background, at 1280x720."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,16 +37,24 @@ def events(count: int, seed: int = 0) -> Iterator[Events]:
         yield Events(t.astype(np.int64), x.copy(), y.copy(), random.integers(0, 2, size, dtype=np.uint8))
 
 
-def write_hdf5(path: Path, count: int, seed: int = 0) -> Path:
-    """An eTraM-like recording NAME_td.h5, gzip level 4."""
+def recording(folder: Path, name: str, count: int) -> Path:
+    """An eTraM-like recording NAME_td.h5 in the training split of a folder; of one length it is written only once."""
+    written = folder.parent / f"written_{count}.h5"
+    if not written.exists():
+        _write(written, count)
+    path = folder / "HDF5" / "train_h5_1" / f"{name}_td.h5"
     path.parent.mkdir(parents=True, exist_ok=True)
+    os.link(written, path)
+    return path
+
+
+def _write(path: Path, count: int) -> None:
     with h5py.File(path, "w") as file:
         group = file.create_group("events")
         for name, dtype in (("x", "u2"), ("y", "u2"), ("p", "i2"), ("t", "i8")):
             group.create_dataset(name, (count,), dtype, **GZIP)
         first = 0
-        for part in events(count, seed):
+        for part in events(count):
             for name in ("x", "y", "p", "t"):
                 group[name][first : first + len(part)] = getattr(part, name)
             first += len(part)
-    return path

@@ -1,25 +1,24 @@
-"""Columns in HDF5, read from first to last: gzip by ISA-L, twice as fast as HDF5's own, everything else by h5py."""
+"""Columns in HDF5, from first to last: gzip by libdeflate, twice as fast as HDF5's own, everything else by h5py."""
 
 import math
 import sys
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import deflate
 import h5py
 import hdf5plugin  # noqa: F401 - importing it registers blosc, zstd and the other filters a file may use
 import numba
 import numpy as np
 import numpy.typing as npt
-from isal import isal_zlib
 
 from data.errors import RecordingError
 from data.events import Column
 
 BLOCK_ROWS = 1 << 20  # read through h5py at once; chunks of a few thousand rows one by one would be slow
-DEFLATE_RATIO = 1032  # more than this a byte of deflate cannot become
 LARGEST_CHUNK_BYTES = 128 << 20  # more in one chunk is no recording but a damaged number
-STREAM_DAMAGE: type[Exception] = isal_zlib.error  # type: ignore[assignment] # isal's own types call it an instance
 # What h5py raises for damage, by where it lies.
 DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError, OverflowError)
 
@@ -131,15 +130,17 @@ def _gzip_shuffled(dataset: h5py.Dataset) -> bool | None:
 
 
 def _inflated(packed: bytes, wanted: int) -> bytes | None:
-    """The bytes in a zlib stream, at most a few more than wanted or than LARGEST_CHUNK_BYTES; None on damage."""
+    """The bytes in a zlib stream, at most one more than wanted; None on damage."""
     try:
-        if len(packed) * DEFLATE_RATIO <= LARGEST_CHUNK_BYTES:
-            return isal_zlib.decompress(packed, bufsize=wanted)
-        unpacking = isal_zlib.decompressobj()
-        plain = unpacking.decompress(packed, wanted + 1)  # a little more than needed, to see the stream's end
-    except STREAM_DAMAGE:
-        return None
-    return plain if unpacking.eof or len(plain) > wanted else None
+        plain: bytes = deflate.zlib_decompress(packed, wanted)
+    except deflate.DeflateError:  # it does not say whether that is damage, or more than wanted
+        unpacking = zlib.decompressobj()
+        try:
+            plain = unpacking.decompress(packed, wanted + 1)
+        except zlib.error:
+            return None
+        return plain if unpacking.eof or len(plain) > wanted else None
+    return plain
 
 
 def _unshuffled(plain: bytes, dtype: np.dtype[np.integer]) -> Column:
