@@ -1,6 +1,5 @@
 """Loading: the batches of an epoch, made in this process or by workers beside it, always the same ones."""
 
-import logging
 import math
 import multiprocessing
 from collections.abc import Iterator, Sequence
@@ -24,7 +23,6 @@ from data.windows import BUFFER_GRID, Window, causal_window, evaluation_times, e
 WORKER_BYTES = 1 << 30  # what a worker takes with its imports and the batches it holds
 MOST_WORKERS = 8
 SPARSE_BYTES = 3  # of the cache, for each cell of a frame that is not 0
-logger = logging.getLogger("spiketune")
 
 
 @dataclass(frozen=True, slots=True)

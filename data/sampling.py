@@ -116,7 +116,6 @@ class TrainingPlan:
     ) -> None:
         self._windows = windows
         self._config = config
-        self._order = order
         count = min(most or len(windows), len(windows))
         self.batch_size = min(batch_size, count)
         self._batches = count // self.batch_size

@@ -8,7 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from data.boxes import Boxes, clip
+from data.errors import RecordingError
 from data.events import SensorSize
+from data.formats.numpy_file import read_array
 
 WINDOW_US = 50_000  # the usual window: a label this long after the last event still sees some
 STEADY = 0.1  # of the median step: cameras and annotators keep time far better
@@ -134,8 +136,8 @@ def raw_table(files: Sequence[Path]) -> RawTable:
     for path in files:
         if path.name.endswith(TABLE_ENDING):
             try:
-                table = np.load(path, mmap_mode="r", allow_pickle=False)
-            except (OSError, ValueError, EOFError):
+                table = read_array(path, mapped=True)
+            except RecordingError:
                 return RawTable()
             names = table.dtype.names or ()
             time = next((name for name in ("t", "ts") if name in names), None)
