@@ -83,7 +83,7 @@ _ALL = (
     Rule("no-labels", ERROR, "put the box files where the layout has them, as NAME_bbox.npy beside the events"),
     Rule("grouped-labels", WARNING, "if these are eTraM's three grouped classes, name --labels etram3"),
     Rule("class-without-boxes", WARNING, "add recordings of it, or merge the class into another with --labels FILE"),
-    Rule("class-imbalance", NOTE, "set loss.class_weights: balanced, add recordings of the rare class, or merge it into another"),
+    Rule("class-imbalance", NOTE, "set loss.class_weights: balanced, or merge the rare class into another"),
     Rule("unlabelled-windows", NOTE, "nothing; sample windows at their labels rather than by stride"),
     Rule("several-sensors", ERROR, "audit and ingest the recordings of each sensor apart"),
     Rule("unexpected-sensor", ERROR, "name the label set with --labels: the one assumed belongs to another sensor"),
