@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import psutil
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from data.batches import Batch, BatchMaker
+from data.cache.machine_room import available_memory
 from data.cache.place import place
 from data.cache.window_cache import WindowCache
 from data.data_config import DataConfig
@@ -18,7 +18,7 @@ from data.errors import DatasetError
 from data.rendering import WindowRenderer
 from data.sampling import BatchPlan, Order, TrainingPlan, training_windows
 from data.shards import Shard
-from data.windows import BUFFER_GRID, Window, causal_window, evaluation_times, evenly_spaced
+from data.windows import Window, causal_window, evaluation_times, evenly_spaced, grid_steps
 
 WORKER_BYTES = 1 << 30  # what a worker takes with its imports and the batches it holds
 MOST_WORKERS = 8
@@ -50,9 +50,8 @@ class TrainingLoader:
         self._plan = TrainingPlan(
             windows, config, config.order, loading.batch_size, loading.windows_per_epoch, loading.seed
         )
-        self._mosaic_until = loading.epochs - config.augment.close_mosaic
         maker = BatchMaker(shards, config, open_cache(shards, config, _renderings(len(windows), config)))
-        self._plans = _Epoch()
+        self._plans = _Epoch(self._plan, loading.epochs - config.augment.close_mosaic)
         self._loader = _loader(maker, self._plans, worker_count(config.workers, loading.device), loading.device)
 
     def __len__(self) -> int:
@@ -66,7 +65,7 @@ class TrainingLoader:
 
     def epoch(self, number: int) -> Iterator[Batch]:
         """The batches of one epoch, counted from 1; the same number gives the same batches."""
-        self._plans.now = list(self._plan.epoch(number, mosaic=number <= self._mosaic_until))
+        self._plans.number = number
         yield from self._loader
 
 
@@ -108,8 +107,8 @@ def worker_count(wanted: int | None, device: str) -> int:
         return wanted
     if device == "cpu":
         return 0
-    room = psutil.virtual_memory().available // 2 // WORKER_BYTES
-    return int(max(0, min(torch.get_num_threads() - 1, MOST_WORKERS, room)))
+    room = available_memory() // 2 // WORKER_BYTES
+    return max(0, min(torch.get_num_threads() - 1, MOST_WORKERS, room))
 
 
 def open_cache(shards: Sequence[Shard], config: DataConfig, renderings: int) -> WindowCache | None:
@@ -123,20 +122,22 @@ def open_cache(shards: Sequence[Shard], config: DataConfig, renderings: int) -> 
 
 def _renderings(windows: int, config: DataConfig) -> int:
     """How many different windows a training may come to show: each at every place the buffer may move it to."""
-    return windows * (2 * math.ceil(config.temporal_buffer * BUFFER_GRID) + 1)
+    return windows * (2 * grid_steps(config.temporal_buffer) + 1)
 
 
 class _Epoch:
-    """The plans of the epoch that is going on: what the loader hands to its workers, one by one."""
+    """The plans of the epoch that is going on: what PyTorch's loader hands to its workers, one by one."""
 
-    def __init__(self) -> None:
-        self.now: list[BatchPlan] = []
+    def __init__(self, plan: TrainingPlan, mosaic_until: int) -> None:
+        self.number = 0
+        self._plan = plan
+        self._mosaic_until = mosaic_until  # the last epoch with mosaics
 
     def __iter__(self) -> Iterator[BatchPlan]:
-        return iter(self.now)
+        return self._plan.epoch(self.number, mosaic=self.number <= self._mosaic_until)
 
     def __len__(self) -> int:
-        return len(self.now)
+        return len(self._plan)
 
 
 class _Made(Dataset[Batch]):
@@ -150,18 +151,17 @@ class _Made(Dataset[Batch]):
 
 
 def _loader(maker: BatchMaker, plans: _Epoch, workers: int, device: str) -> "DataLoader[Batch]":
-    if workers == 0:
-        return DataLoader(_Made(maker), sampler=plans, batch_size=None, collate_fn=_as_it_is)
-    # A fork of a process that has used threads may hang; a server that has imported everything forks in milliseconds.
-    multiprocessing.set_forkserver_preload(["data.batches"])
+    if workers:
+        # A fork of a process that has used threads may hang; a server that has imported all forks in milliseconds.
+        multiprocessing.set_forkserver_preload(["data.batches"])
     return DataLoader(
         _Made(maker),
         sampler=plans,
         batch_size=None,
         collate_fn=_as_it_is,
         num_workers=workers,
-        multiprocessing_context="forkserver",
-        persistent_workers=True,
+        multiprocessing_context="forkserver" if workers else None,
+        persistent_workers=workers > 0,
         pin_memory=device.startswith("cuda"),
     )
 

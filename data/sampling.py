@@ -81,6 +81,8 @@ def _kept(
     windows: list[Window], shard: Shard, config: WindowConfig, every: bool, random: np.random.Generator
 ) -> tuple[list[Window], bool]:
     """The windows of one recording that are shown, and whether any of them has a label."""
+    if config.sampling is Sampling.LABELS and config.max_windows_per_recording is None:
+        return windows, bool(windows)  # each is of a label
     times = np.array([window.label_us for window in windows], np.int64)
     labels = TrackIndex(shard.boxes).at(times, config.label_gap_us, tolerance_us(config))
     if not every:
@@ -128,7 +130,8 @@ class TrainingPlan:
 
     def epoch(self, number: int, mosaic: bool = False) -> Iterator[BatchPlan]:
         """The plans of one epoch; the same number gives the same plans."""
-        streams = [self._stream(number, row) for row in range(self._streamed)]
+        tape = self._tape(number) if self._streamed else []
+        streams = [self._stream(tape, number, row) for row in range(self._streamed)]
         drawn = self._random_rows(number, self.batch_size - self._streamed)
         for batch in range(len(self)):
             streamed = [next(stream) for stream in streams]
@@ -151,11 +154,14 @@ class TrainingPlan:
             window.recording, window.label_us, self._config.window_us, self._config.temporal_buffer, random
         )
 
-    def _stream(self, epoch: int, row: int) -> Iterator[Sample]:
-        """A row's own stretch of all recordings laid end to end, in an order drawn anew in every epoch."""
+    def _tape(self, epoch: int) -> list[Window]:
+        """The windows of all recordings laid end to end, in an order of recordings drawn anew in every epoch."""
         random = np.random.default_rng((self._seed, epoch, _WINDOWS))
         recordings = [list(group) for _, group in itertools.groupby(self._windows, lambda window: window.recording)]
-        tape = [window for place in random.permutation(len(recordings)) for window in recordings[place]]
+        return [window for place in random.permutation(len(recordings)) for window in recordings[place]]
+
+    def _stream(self, tape: Sequence[Window], epoch: int, row: int) -> Iterator[Sample]:
+        """A row's own stretch of the tape."""
         first = row * len(tape) // self._streamed
         before: Window | None = None
         for window in itertools.islice(itertools.cycle(tape), first, first + len(self)):

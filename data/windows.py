@@ -72,13 +72,13 @@ def buffered_window(
     of 0 gives the causal window. Training only: evaluation windows never move. `label_us` stays the label's time; the
     boxes the shifted window is taught are those at its own steps' times.
     """
-    steps = _grid_steps(temporal_buffer)
+    steps = grid_steps(temporal_buffer)
     shift_us = int(random.integers(-steps, steps + 1)) * (window_us // BUFFER_GRID)
     causal = causal_window(recording, label_us, window_us)
     return Window(recording, causal.start_us + shift_us, causal.end_us + shift_us, label_us)
 
 
-def _grid_steps(temporal_buffer: float) -> int:
+def grid_steps(temporal_buffer: float) -> int:
     """The places on either side of the label that a buffer reaches."""
     within = math.floor(temporal_buffer * BUFFER_GRID + 1e-9)  # 0.575 * 40 is 22.999999999999996
     return max(1, within) if temporal_buffer > 0 else 0

@@ -191,11 +191,8 @@ def test_on_a_cpu_no_workers_are_started_and_beside_a_gpu_one_less_than_cores(
 
 
 def test_workers_beside_a_gpu_fit_into_half_of_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Free:
-        available = 5 << 30  # half of it holds two workers of 1 GiB
-
     monkeypatch.setattr(torch, "get_num_threads", lambda: 32)
-    monkeypatch.setattr("psutil.virtual_memory", Free)
+    monkeypatch.setattr("data.loading.available_memory", lambda: 5 << 30)  # half of it holds two workers of 1 GiB
     assert worker_count(None, "cuda") == 2
 
 
