@@ -58,6 +58,9 @@ def ingest(
         raise InputError(f"{goal.location}: is a file, but a dataset is a folder; choose another target")
     if options.processes is not None and options.processes < 1:
         raise InputError(f"--processes {options.processes}: must be at least 1")
+    if options.rebuild and (options.processes is not None or options.skip_damaged):
+        extra = "--skip-damaged" if options.skip_damaged else "--processes"
+        raise InputError(f"--rebuild makes single shards again, one by one; leave {extra} out")
     files = origin.files()
     places = Places(origin, goal, {file.path: file.bytes for file in files})
     old = _dataset_before(goal)

@@ -426,6 +426,12 @@ def test_a_shard_whose_source_changed_is_not_rebuilt(tmp_path: Path) -> None:
     recording(source, "train_h5_1/b", x=np.full(200, 7, np.uint16))
     with pytest.raises(DatasetError, match=r"HDF5/train_h5_1/b_td\.h5 changed in the source since it was ingested"):
         ingest(source, target, IngestOptions(rebuild=("train/b",)))
+    for ignored, option in (
+        (IngestOptions(rebuild=("train/b",), processes=2), "--processes"),
+        (IngestOptions(rebuild=("train/b",), skip_damaged=True), "--skip-damaged"),
+    ):
+        with pytest.raises(InputError, match=f"leave {option} out"):
+            ingest(source, target, ignored)
     with pytest.raises(InputError, match=r"--rebuild train/x: the dataset has no such shard.*train/"):
         ingest(source, target, IngestOptions(rebuild=("train/x",)))
     for path in (events_of(source, "train_h5_1/b"), source / "HDF5/train_h5_1/b_bbox.npy"):
