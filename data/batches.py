@@ -11,8 +11,10 @@ import torch
 from data.boxes import Boxes
 from data.cache.window_cache import WindowCache
 from data.data_config import DataConfig
+from data.frame_size import Content
 from data.mosaic import mosaic
-from data.rendering import Content, Frames, WindowRenderer
+from data.rendering import WindowRenderer
+from data.representation import Frames
 from data.sampling import BatchPlan, Sample, tolerance_us
 from data.shards import Shard
 from data.step_labels import StepBoxes, TrackIndex, step_times

@@ -45,6 +45,10 @@ class Dataset:
             _check_sizes(storage, storage.local, manifest)
         return cls(storage, manifest)
 
+    def splits(self) -> list[Split]:
+        """The splits that hold recordings."""
+        return [split for split in Split if any(shard.split is split for shard in self._shards)]
+
     def shards(self, split: Split) -> tuple[Shard, ...]:
         """The recordings of a split, sorted by name.
 

@@ -2,8 +2,7 @@
 
 import colorsys
 import math
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
@@ -13,6 +12,7 @@ import PIL.Image
 
 from data.errors import InputError
 from data.events import Events, SensorSize
+from data.storage import whole_file, whole_path
 
 Image = npt.NDArray[np.uint8]  # [H, W, 3] blue, green, red
 Colour = tuple[int, int, int]  # blue, green, red
@@ -86,8 +86,8 @@ def framed(image: Image) -> Image:
 
 def write_image(image: Image, path: Path) -> None:
     """Write a .png, replacing what was there at the end."""
-    with replacing(path) as partial:
-        partial.write_bytes(cv2.imencode(".png", image)[1].tobytes())
+    with whole_file(path) as file:
+        file.write(cv2.imencode(".png", image)[1].tobytes())
 
 
 def write_clip(images: Iterable[Image], path: Path, frames_a_second: int) -> None:
@@ -96,23 +96,11 @@ def write_clip(images: Iterable[Image], path: Path, frames_a_second: int) -> Non
     Raises:
         InputError: OpenCV has no encoder for .mp4.
     """
-    with replacing(path) as partial:
+    with whole_path(path, path.suffix) as partial:
         if path.suffix.lower() == ".gif":
             _write_gif(images, partial, frames_a_second)
         else:
             _write_mp4(images, partial, frames_a_second)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place at the end, or is removed if there was an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")  # writers choose the format by the ending
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _write_gif(images: Iterable[Image], path: Path, frames_a_second: int) -> None:

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from data.drawing import replacing
+from data.storage import whole_file
 from data.summary import DatasetSummary
 
 SPLIT_COLOURS = {"train": "#3465a4", "val": "#e08a1e", "test": "#4e9a06"}
@@ -40,8 +40,8 @@ def write_histograms(summary: DatasetSummary, path: Path) -> None:
         f"{Path(summary.location).name}: {len(total.recordings)} recordings at {summary.width}x{summary.height}, "
         f"{total.events:,} events, {int(total.boxes.sum()):,} boxes"
     )
-    with replacing(path) as partial:
-        figure.savefig(partial, format="png")
+    with whole_file(path) as file:
+        figure.savefig(file, format="png")
 
 
 def _boxes_by_class(axis: Axes, summary: DatasetSummary) -> None:
@@ -103,13 +103,23 @@ def _rates(axis: Axes, summary: DatasetSummary) -> None:
         return
     edges = _log_edges(np.array([recording.rate for recording in recordings]))
     rates = [[recording.rate for recording in split.recordings] for split in summary.splits]
-    names = [split.name for split in summary.splits]
-    axis.hist(rates, edges.tolist(), stacked=True, label=names, color=[SPLIT_COLOURS[name] for name in names])
+    _stack_splits(axis, rates, edges, summary)
     axis.set_xscale("log")
     axis.xaxis.set_major_formatter(EngFormatter(sep=""))
     axis.set_xlabel("events a second")
     axis.set_ylabel("recordings")
     axis.legend(frameon=False)
+
+
+def _stack_splits(
+    axis: Axes,
+    values: Sequence[Sequence[float] | npt.NDArray[np.float64]],
+    edges: npt.NDArray[np.float64],
+    summary: DatasetSummary,
+) -> None:
+    """A histogram of each split's values, one on top of the other."""
+    names = [split.name for split in summary.splits]
+    axis.hist(list(values), edges.tolist(), stacked=True, label=names, color=[SPLIT_COLOURS[name] for name in names])
 
 
 def _labels_over_time(axis: Axes, summary: DatasetSummary) -> None:
@@ -124,8 +134,7 @@ def _labels_over_time(axis: Axes, summary: DatasetSummary) -> None:
     by_split = [
         np.concatenate([recording.boxes_us for recording in split.recordings]) / 1e6 for split in summary.splits
     ]
-    names = [split.name for split in summary.splits]
-    axis.hist(by_split, edges.tolist(), stacked=True, label=names, color=[SPLIT_COLOURS[name] for name in names])
+    _stack_splits(axis, by_split, edges, summary)
     axis.set_xlabel(f"s since the recording's start{_told_intervals(intervals_s)}")
     axis.set_ylabel("boxes")
     axis.set_title(title)

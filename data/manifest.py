@@ -55,6 +55,11 @@ class ShardEntry(Config):
     file_bytes: int  # size of the shard file
     sha256: str  # of the shard file
 
+    def digests(self) -> dict[str, SourceDigest]:
+        """Every file that it was made of, by its path."""
+        events = SourceDigest(path=self.source, bytes=self.source_bytes, sha256=self.source_sha256)
+        return {digest.path: digest for digest in (events, *self.other_sources)}
+
 
 class LeftOut(Config):
     """A recording that could not be read and was left out, as `--skip-damaged` asks."""

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from data.representation import RepresentationConfig
-from data.resampling import Frames, Recolouring, axis, scatter
-from data.transform import Content, Corners, cut_corners
+from data.frame_size import Content
+from data.representation import Frames, RepresentationConfig
+from data.resampling import Recolouring, axis, scatter
+from data.transform import Corners, cut_corners
 
 NEAREST = 1 / 3  # share of the frame that the quadrants' common corner keeps from each border
 

@@ -1,6 +1,5 @@
 """Rendering: the frames of a window, from its recording's shard or from the cache."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,25 +8,10 @@ import torch
 
 from data.cache.window_cache import WindowCache, window_key
 from data.data_config import DataConfig
-from data.events import SensorSize
-from data.representation import render
+from data.frame_size import Content, content_size, padded
+from data.representation import Frames, render
 from data.shards import Shard
 from data.windows import Window
-
-STRIDE = 32  # the coarsest level of the detector; frames are padded to a multiple of it
-Frames = npt.NDArray[np.uint8]  # [T, C, H, W]
-Content = tuple[int, int]  # rows and columns of a frame that are not padding
-
-
-def content_size(size: SensorSize, scale: float) -> Content:
-    """Height and width of the scaled sensor."""
-    return math.ceil(size.height * scale), math.ceil(size.width * scale)
-
-
-def padded(content: Content) -> tuple[int, int]:
-    """Height and width of a frame: the content, padded at the bottom and right to a multiple of 32."""
-    height, width = (math.ceil(side / STRIDE) * STRIDE for side in content)
-    return height, width
 
 
 class WindowRenderer:

@@ -6,9 +6,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from data.representation import RepresentationConfig, RepresentationName
+from data.representation import Frames, RepresentationConfig, RepresentationName
 
-Frames = npt.NDArray[np.uint8]  # [T, C, H, W]
 Places = npt.NDArray[np.int64]
 
 _COUNT, _SIGNED, _LATEST = range(3)  # what becomes of cells that fall into one: sum, signed sum, maximum

@@ -119,16 +119,25 @@ def partial_path(path: AnyPath) -> AnyPath:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that gets its name when the `with` block ends well, and is removed otherwise."""
+def whole_path(path: Path, ending: str = "") -> Iterator[Path]:
+    """A path to write to that becomes `path` when the `with` block ends well, and is removed otherwise.
+
+    `ending` stands at its end, for writers that choose the format by it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_path(path)
+    partial = path.with_name(partial_path(path).name + ending)
     try:
-        with partial.open("wb") as file:
-            yield file
+        yield partial
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that gets its name when the `with` block ends well, and is removed otherwise."""
+    with whole_path(path) as partial, partial.open("wb") as file:
+        yield file
 
 
 def sha256_of(path: Path) -> str:

@@ -142,9 +142,8 @@ def summarize(dataset: Dataset, progress: Callable[[int, int], None] | None = No
     Raises:
         DatasetError: a shard is damaged.
     """
-    present = [split for split in Split if any(entry.split is split for entry in dataset.manifest.recordings)]
     done, splits = 0, []
-    for split in present:
+    for split in dataset.splits():
         recordings = []
         for shard in dataset.shards(split):
             recordings.append(_recording(shard))

@@ -7,15 +7,14 @@ import numpy as np
 import numpy.typing as npt
 
 from data.augment import AugmentConfig
-from data.representation import RepresentationConfig
-from data.resampling import Frames, Recolouring, axis, scatter
+from data.frame_size import STRIDE, Content
+from data.representation import Frames, RepresentationConfig
+from data.resampling import Recolouring, axis, scatter
 
 Corners = npt.NDArray[np.float32]  # [N, 4] x1, y1, x2, y2 in pixels
-Content = tuple[int, int]  # rows and columns of a frame that are not padding
 
 LEAST_SHARE = 0.2  # of a box's area: of one that shows less, nobody could tell what it is
 LEAST_SIDE = 1.0  # px
-_STRIDE = 32  # frame sides are multiples of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +81,8 @@ def scaled_size(random: np.random.Generator, multi_scale: float, content: Conten
     """
     drawn = float(random.random())
     height, width = content
-    least, most = np.ceil(width * (1 - multi_scale) / _STRIDE), np.floor(width * (1 + multi_scale) / _STRIDE)
-    widths = sorted({width, *(int(count) * _STRIDE for count in np.arange(least, most + 1))})
+    least, most = np.ceil(width * (1 - multi_scale) / STRIDE), np.floor(width * (1 + multi_scale) / STRIDE)
+    widths = sorted({width, *(int(count) * STRIDE for count in np.arange(least, most + 1))})
     chosen = widths[int(drawn * len(widths))]
     return max(round(height * chosen / width), 1), chosen
 

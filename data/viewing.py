@@ -9,7 +9,6 @@ from data.boxes import Boxes
 from data.dataset import Dataset
 from data.drawing import Image, captioned, draw_box, events_image, magnification, track_colour
 from data.errors import InputError
-from data.manifest import Split
 from data.shards import Shard
 from data.step_labels import TrackIndex
 
@@ -25,8 +24,7 @@ def find_recording(dataset: Dataset, name: str) -> Shard:
     Raises:
         InputError: there is none, or more than one.
     """
-    filled = [split for split in Split if any(entry.split is split for entry in dataset.manifest.recordings)]
-    shards = [shard for split in filled for shard in dataset.shards(split)]
+    shards = [shard for split in dataset.splits() for shard in dataset.shards(split)]
     found = [shard for shard in shards if name in (shard.name, _full_name(shard))]
     if len(found) == 1:
         return found[0]

@@ -17,10 +17,10 @@ from data.audit.preflight import Audit
 from data.audit.recording import RecordingAudit
 from data.audit.rules import Fault, Severity
 from data.manifest import Split
+from tuner.output import plain_console
 
 TOLD = 5  # recordings told under one finding; --json tells all
 ROWS = 40  # recordings in the table: those with findings come first; --json tells all
-WIDTH = 150  # columns where there is no terminal
 _COLOURS = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
 
 
@@ -63,7 +63,7 @@ def as_json(audit: Audit) -> dict[str, Any]:
 
 def show(audit: Audit) -> None:
     """Print the audit for people."""
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    console = plain_console()
     _show_recordings(console, audit)
     for note in audit.notes:
         console.print(f"taken for granted: {note}", markup=False, soft_wrap=True)

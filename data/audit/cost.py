@@ -9,9 +9,9 @@ import numpy as np
 from data.audit.recording import RecordingAudit
 from data.data_config import DataConfig
 from data.events import Events, SensorSize
+from data.frame_size import content_size, padded
 from data.manifest import Split
 from data.packing import PackedSlice, Packer, Words
-from data.rendering import content_size, padded
 from data.representation import render
 
 SAMPLE_EVENTS = 1 << 20  # enough to be timed: some 10 ms

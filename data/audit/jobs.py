@@ -1,7 +1,6 @@
 """The work of an audit: every recording measured, in parallel; one that ends its process is a finding too."""
 
 import multiprocessing
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -14,10 +13,8 @@ from data.audit.rules import fault
 from data.formats.finding import Finding
 from data.formats.label_scheme import LabelScheme
 from data.manifest import Manifest, Split, shard_name
+from data.parallel import end_with_parent, process_count
 from data.storage import Storage
-
-PARALLEL_BYTES = 64 << 20  # below this, starting workers takes longer than they save
-MOST_WORKERS = 8  # some 300 MB each, and one disk for all
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +52,7 @@ class Job:
 def audit_all(jobs: Sequence[Job], progress: Progress | None, processes: int | None) -> list[RecordingAudit]:
     """Measure every recording, the largest first, in any order."""
     queue = sorted(jobs, key=lambda job: -job.bytes)  # a large one begun last would keep the others waiting
-    workers = processes or _workers(queue)
+    workers = process_count(processes, len(jobs), sum(job.bytes for job in jobs))
     audits: list[RecordingAudit] = []
     done_bytes, of_bytes = 0, sum(job.bytes for job in jobs)
     measured = map(do, queue) if workers == 1 else _in_parallel(queue, workers)
@@ -73,12 +70,6 @@ def do(job: Job) -> RecordingAudit:
         assert job.scheme is not None
         return audit_raw(job.storage, job.recording, job.scheme)
     return audit_shard(job.storage, job.recording)
-
-
-def _workers(jobs: Sequence[Job]) -> int:
-    if sum(job.bytes for job in jobs) < PARALLEL_BYTES:
-        return 1
-    return max(1, min(len(jobs), len(os.sched_getaffinity(0)), MOST_WORKERS))
 
 
 def _in_parallel(jobs: Sequence[Job], workers: int) -> Iterator[RecordingAudit]:
@@ -116,11 +107,4 @@ def _pool(workers: int) -> ProcessPoolExecutor:
 def _begin() -> None:
     """Prepare a worker process: it ends at once with the one that began it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # at Ctrl-C without a traceback of its own
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    threading.Thread(target=end_with_parent, daemon=True).start()

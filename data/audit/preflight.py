@@ -1,6 +1,5 @@
 """Audit: what is wrong with recordings or a dataset, found before a GPU is rented for it."""
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from data.formats.discovery import find_recordings
 from data.formats.label_scheme import LabelScheme
 from data.formats.splits import SplitRule
 from data.manifest import MANIFEST, Manifest, Split
+from data.parallel import processors
 from data.storage import Storage, open_storage
 
 
@@ -86,7 +86,7 @@ def _audit_recordings(storage: Storage, options: Options, progress: Progress | N
     jobs = [Job(storage, finding.bytes, finding, source.scheme) for finding in source.findings]
     audits = _in_order(audit_all(jobs, progress, processes))
     context = Context(source.scheme.target, source.scheme.source, source.expected_size)
-    spent = cost(audits, len(os.sched_getaffinity(0)))
+    spent = cost(audits, processors())
     return _judged(storage, audits, context, spent, source.notes)
 
 

@@ -116,8 +116,8 @@ def _unchanged(finding: Finding, entry: ShardEntry, places: Places) -> bool:
     Files are read only where their times say that they were touched after the shard was made; where either side is
     far away, their sizes must do.
     """
-    before = {entry.source: entry.source_sha256} | {digest.path: digest.sha256 for digest in entry.other_sources}
-    sizes = {entry.source: entry.source_bytes} | {digest.path: digest.bytes for digest in entry.other_sources}
+    before = entry.digests()
+    sizes = {path: digest.bytes for path, digest in before.items()}
     if sizes != {path.as_posix(): places.bytes_of[path] for path in finding.files}:
         return False
     name = shard_name(entry.split, entry.name)
@@ -128,7 +128,8 @@ def _unchanged(finding: Finding, entry: ShardEntry, places: Places) -> bool:
         return True
     made_ns = shard_path(target, entry.split, entry.name).stat().st_mtime_ns
     return all(
-        sha256_of(source / path) == before[path.as_posix()] for path in _touched_since(made_ns, finding, places.source)
+        sha256_of(source / path) == before[path.as_posix()].sha256
+        for path in _touched_since(made_ns, finding, places.source)
     )
 
 

@@ -92,7 +92,7 @@ def _rebuild(job: Job, entry: ShardEntry, told: Callable[[int, int | None], None
 
 def _why(made: ShardEntry, entry: ShardEntry) -> str:
     """What of a recording is not as it was."""
-    before, now = _digests(entry), _digests(made)
+    before, now = entry.digests(), made.digests()
     changed = sorted(path for path in before.keys() | now.keys() if before.get(path) != now.get(path))
     if changed:
         return (
@@ -100,7 +100,3 @@ def _why(made: ShardEntry, entry: ShardEntry) -> str:
             "without --rebuild to take the recording as it is now"
         )
     return "its source is what it was, but another version of Spiketune made it; remove the dataset and ingest it again"
-
-
-def _digests(entry: ShardEntry) -> dict[str, str]:
-    return {entry.source: entry.source_sha256} | {digest.path: digest.sha256 for digest in entry.other_sources}

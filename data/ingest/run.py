@@ -1,6 +1,5 @@
 """One run of an ingestion: what its plan asks for is done, damage is gathered, and the manifest is written."""
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,9 +14,8 @@ from data.ingest.plan import Places, Plan, make_plan
 from data.ingest.progress import IngestProgress, Meter
 from data.ingest.work import Job, work
 from data.manifest import MANIFEST, SCHEMA_VERSION, LeftOut, Manifest, ShardEntry, Split, shard_name
+from data.parallel import process_count
 
-PARALLEL_BYTES = 64 << 20  # below this, starting workers takes longer than they save
-MOST_PROCESSES = 8  # unless more are asked for; some 500 MB each
 ONE_SENSOR = "a dataset has one sensor: ingest them apart"
 
 
@@ -53,7 +51,7 @@ class Run:
         replaced = plan.replaced & {(job.finding.split, job.finding.name) for job in jobs}
         if replaced and self.old is not None:
             Journal(self.places.target).set_aside(self.old, replaced)
-        processes = self._processes(jobs)
+        processes = process_count(self.processes, len(jobs), sum(job.finding.bytes for job in jobs))
         if processes > 1:  # a long recording that is begun last is waited for by all the others
             jobs.sort(key=lambda job: -job.finding.bytes)
         ready = len(plan.kept) + len(plan.finished) + len(plan.left_out) + len(failed)
@@ -116,12 +114,6 @@ class Run:
                 _check_one_sensor(finished)
                 meter.over(outcome.job, result.entry)
         return finished
-
-    def _processes(self, jobs: Sequence[Job]) -> int:
-        if self.processes is None and sum(job.finding.bytes for job in jobs) < PARALLEL_BYTES:
-            return 1
-        # Of the processors, those this process may use, which may be fewer than there are.
-        return min(len(jobs), self.processes or min(len(os.sched_getaffinity(0)), MOST_PROCESSES))
 
     def _check_failed(self, failed: Sequence[_Failed], done: int) -> None:
         """End here where a recording without a shard may not be left out."""

@@ -1,7 +1,6 @@
 """The work of an ingestion: many recordings become shards, each in one of several processes."""
 
 import multiprocessing
-import os
 import shutil
 import signal
 import threading
@@ -11,7 +10,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 
 from data.errors import SpiketuneError
@@ -20,6 +18,7 @@ from data.formats.label_scheme import LabelScheme
 from data.ingest.conversion import Sensor, Told, convert
 from data.ingest.journal import Finished, Journal
 from data.manifest import shard_name, shard_path
+from data.parallel import end_with_parent
 from data.storage import Storage
 
 TICK_S = 0.25  # between two looks at how far the workers are
@@ -181,14 +180,7 @@ def _begin(counters: Counters) -> None:
     global _shared
     _shared = counters
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that was interrupted ends this one
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait_for([parent.sentinel])
-        os._exit(1)  # it was killed: nobody will take what this process makes
+    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 def _do_counted(index: int, job: Job) -> Outcome:

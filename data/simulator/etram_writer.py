@@ -1,7 +1,6 @@
 """Recordings written in eTraM's layout, to the byte; no file appears under its name before it is complete."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -10,6 +9,7 @@ import numpy.typing as npt
 
 from data.boxes import BOX_DTYPE, LABEL_SETS
 from data.events import Events, SensorSize
+from data.storage import whole_file, whole_path
 
 FLUSH_EVENTS = 1 << 20  # events held in memory before they go to the file
 CHUNK_EVENTS = 1 << 16  # events in one compressed HDF5 chunk
@@ -29,7 +29,7 @@ def grouped(boxes: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
 
 def write_events(path: Path, size: SensorSize, parts: Iterator[Events]) -> None:
     """Write NAME_td.h5 as eTraM has it; it appears under its name when it is complete."""
-    with _complete(path) as partial, h5py.File(partial, "w") as file:
+    with whole_path(path) as partial, h5py.File(partial, "w") as file:
         group = file.create_group("events")
         for name, dtype in (("x", np.uint16), ("y", np.uint16), ("p", np.int16), ("t", np.int64)):
             group.create_dataset(
@@ -64,17 +64,5 @@ def write_boxes(path: Path, boxes: npt.NDArray[np.void]) -> None:
     rows = np.zeros(len(boxes), BOX_DTYPE)
     for name in rows.dtype.fields or ():
         rows[name] = boxes[name]
-    with _complete(path) as partial, partial.open("wb") as file:
+    with whole_file(path) as file:
         np.save(file, rows)
-
-
-@contextmanager
-def _complete(path: Path) -> Iterator[Path]:
-    """A temporary name in the same folder, which becomes `path` when all went well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

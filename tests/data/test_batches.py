@@ -13,8 +13,8 @@ from data.boxes import Boxes, label_set
 from data.data_config import DataConfig
 from data.dataset import Dataset
 from data.events import Events, SensorSize
+from data.frame_size import content_size, padded
 from data.manifest import Split
-from data.rendering import content_size, padded
 from data.sampling import BatchPlan, Sample
 from data.shards import Shard
 from data.windows import Window, causal_window

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.augment import AugmentConfig
+from data.frame_size import Content, padded
 from data.representation import RepresentationConfig, RepresentationName
 from data.transform import (
-    Content,
     Corners,
     Transform,
     draw_transform,
@@ -32,10 +32,6 @@ ALL = pytest.mark.parametrize("kind", [HISTO, DIFF, STACKED, SURFACE], ids=lambd
 EVERYTHING = AugmentConfig(
     flip=0.5, zoom_in=0.4, zoom_in_max=2.5, zoom_out=0.5, zoom_out_max=2.5, translate=0.3, polarity_flip=0.5
 )
-
-
-def padded(content: Content) -> tuple[int, int]:
-    return math.ceil(content[0] / 32) * 32, math.ceil(content[1] / 32) * 32
 
 
 def random_frames(kind: RepresentationConfig, content: Content, steps: int = 2, seed: int = 0) -> Frames:

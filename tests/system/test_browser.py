@@ -1,11 +1,9 @@
 """The documented commands from nothing to a page: simulate, ingest, search, and MLflow's page in a real browser."""
 
 import json
-import os
 import shutil
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -16,36 +14,21 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
+from tests.system.command import COMMAND, run, small_spec
+
 pytestmark = pytest.mark.system
 
 CHROMIUM = shutil.which("chromium")
-COMMAND = [sys.executable, "-c", "from tuner.cli import main; main()"]
-SPEC = """
-name: page
-base:
-  data: {scale: 0.5, time_steps: 2}
-  training: {windows_per_epoch: 8}
-space:
-  loss.box: {log_uniform: [2, 15]}
-objective: {windows: 4}
-scheduler: {grace: 1, reduction_factor: 2}
-budget: {trials: 4, epochs: 3}
-"""
 
 
 def spiketune(folder: Path, *arguments: str) -> str:
-    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    done = subprocess.run(
-        [*COMMAND, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return run(folder, arguments).stdout
 
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("page")
-    (folder / "page.yaml").write_text(SPEC, encoding="utf-8")
+    (folder / "page.yaml").write_text(small_spec("page", trials=4, epochs=3), encoding="utf-8")
     spiketune(folder, "simulate", "traffic", "--train", "2", "--val", "1", "--test", "0", "--duration-s", "1.5")
     spiketune(folder, "ingest", "traffic", "dataset", "--labels", "etram8")
     result: dict[str, Any] = json.loads(spiketune(folder, "search", "page.yaml", "--data", "dataset", "--json"))

@@ -1,9 +1,6 @@
 """From recordings in an object store to a search, over a network that fails on the way in and on the way out."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,33 +11,15 @@ from mlflow import MlflowClient
 from data.manifest import MANIFEST
 from data.storage import open_storage
 from tests.object_store import KEYS, Proxy, S3Server, s3_server
+from tests.system.command import run, small_spec
 
 pytestmark = pytest.mark.system
 
-COMMAND = [sys.executable, "-c", "from tuner.cli import main; main()"]
-SPEC = """
-name: far
-base:
-  data: {scale: 0.5, time_steps: 2}
-  training: {windows_per_epoch: 8}
-space:
-  loss.box: {log_uniform: [2, 15]}
-objective: {windows: 4}
-scheduler: {grace: 1, reduction_factor: 2}
-budget: {trials: 2, epochs: 2}
-"""
 MB = 1 << 20
 
 
 def spiketune(folder: Path, *arguments: str) -> str:
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "AWS_", "RAY_"))
-    }
-    environment |= {**KEYS, "SPIKETUNE_CACHE": str(folder / "cache")}
-    done = subprocess.run(
-        [*COMMAND, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    done = run(folder, arguments, **KEYS, SPIKETUNE_CACHE=str(folder / "cache"))
     assert "inaliz" not in done.stderr  # pyarrow's complaint about an S3 that was not shut down
     return done.stdout
 
@@ -90,7 +69,7 @@ def test_a_dataset_made_from_the_store_in_the_store_is_the_one_made_from_a_folde
 
 
 def test_a_search_on_a_dataset_in_the_store_names_its_winner(ingested: Path, server: S3Server) -> None:
-    (ingested / "far.yaml").write_text(SPEC, encoding="utf-8")
+    (ingested / "far.yaml").write_text(small_spec("far", trials=2, epochs=2), encoding="utf-8")
     proxy = Proxy(server.port, up=False, after_bytes=MB, times=1)
     location = server.url("dataset", proxy.port)
     result: dict[str, Any] = json.loads(spiketune(ingested, "search", "far.yaml", "--data", location, "--json"))
