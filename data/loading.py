@@ -79,18 +79,19 @@ class EvaluationLoader:
         if not labels:
             raise DatasetError("the split has no label after its first 0.5 s, so nothing can be evaluated on it")
         chosen = [labels[row] for row in evenly_spaced(len(labels), at_most)]
-        self._windows = [causal_window(recording, label_us, config.window_us) for recording, label_us in chosen]
-        self._renderer = WindowRenderer(shards, config, open_cache(shards, config, len(self._windows)))
+        # Grouped by recording, in time order.
+        self.windows = [causal_window(recording, label_us, config.window_us) for recording, label_us in chosen]
+        self._renderer = WindowRenderer(shards, config, open_cache(shards, config, len(self.windows)))
         self._batch_size = batch_size
 
     def __len__(self) -> int:
         """Number of batches."""
-        return math.ceil(len(self._windows) / self._batch_size)
+        return math.ceil(len(self.windows) / self._batch_size)
 
     def __iter__(self) -> Iterator[tuple[tuple[Window, ...], torch.Tensor]]:
         """Windows, and their frames `[T, B, C, H, W]`."""
-        for first in range(0, len(self._windows), self._batch_size):
-            windows = tuple(self._windows[first : first + self._batch_size])
+        for first in range(0, len(self.windows), self._batch_size):
+            windows = tuple(self.windows[first : first + self._batch_size])
             frames_BTCHW = self._renderer.empty(len(windows))
             for window, frames_TCHW in zip(windows, frames_BTCHW, strict=True):
                 self._renderer.frames(window, frames_TCHW)

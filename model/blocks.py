@@ -53,6 +53,14 @@ class CrossStagePartial(nn.Module):
         return merged
 
 
+class Maxout(nn.Module):
+    """The greater of each channel and its partner, half as many channels as come in (Goodfellow et al. 2013)."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first, second = x.chunk(2, dim=2)
+        return torch.maximum(first, second)
+
+
 class SpatialPyramidPooling(nn.Module):
     """Three poolings in a row, all kept, so the coarsest level sees far (SPPF of YOLOv5)."""
 

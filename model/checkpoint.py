@@ -15,7 +15,7 @@ from data.events import SensorSize
 from model.detector import SpikingDetector
 from model.trial_config import TrialConfig
 
-FORMAT = "2"
+FORMAT = "3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,9 @@ def _restored(
         config = TrialConfig.parse(json.loads(metadata["config"]), str(path))
         labels = json.loads(metadata["label_set"])
         label_set = LabelSet(labels["name"], tuple(labels["classes"]))
-        detector = SpikingDetector(config.model, config.data.representation, len(label_set.classes))
+        detector = SpikingDetector(
+            config.model, config.data.representation, config.data.time_steps, len(label_set.classes)
+        )
         detector.load_state_dict(weights)
         size = SensorSize(*json.loads(metadata["size"]))
         epoch, metrics = int(metadata["epoch"]), json.loads(metadata["metrics"])

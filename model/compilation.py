@@ -28,7 +28,7 @@ def _compiles(config: TrialConfig, device: torch.device) -> bool:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the compiler's remarks on this machine
-            neuron = neuron_factory(config.model.neuron, compiled=True)()
+            neuron = neuron_factory(config.model.neuron, config.data.time_steps, compiled=True)()
             neuron(x).sum().backward()
             with torch.no_grad():
                 neuron(x)

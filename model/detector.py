@@ -1,41 +1,33 @@
 """The detector: backbone, neck and head on one kind of neuron."""
 
-from enum import StrEnum
-
 import torch
+from pydantic import Field
 from torch import nn
 
 from data.config import Config
 from data.representation import RepresentationConfig, RepresentationName
-from model.backbone import CrossStagePartialBackbone
+from model.backbone import BackboneName, make_backbone
+from model.decoding import Readout
 from model.head import DecoupledHead, Predictions
-from model.neck import PathAggregation
-from model.neurons import NeuronConfig, SpikingNeuron, neuron_factory
+from model.neck import NeckName, make_neck
+from model.neuron_config import NeuronConfig
+from model.neurons import SpikingNeuron, neuron_factory
+from model.sizes import Preset, detector_size
 
 COUNT_CAP = 10  # events a cell and bin beyond this say nothing more (RVT cuts its histograms at 10)
 FRESHEST = 255  # what a time surface holds where an event has just happened
 
 
-class Preset(StrEnum):
-    """Size of the detector."""
-
-    NANO = "nano"
-    SMALL = "small"
-    BASE = "base"
-
-
-# Channels at strides 4, 8, 16, 32, and residual blocks a stage.
-_SIZES: dict[Preset, tuple[tuple[int, int, int, int], int]] = {
-    Preset.NANO: ((24, 48, 96, 128), 1),
-    Preset.SMALL: ((40, 80, 160, 224), 1),
-    Preset.BASE: ((64, 128, 256, 384), 2),
-}
-
-
 class DetectorConfig(Config):
-    """The network."""
+    """The network, and how its answer is read."""
 
-    preset: Preset = Preset.NANO  # width and depth
+    preset: Preset = Preset.NANO  # width and depth to begin with
+    width: float = Field(1.0, gt=0, le=8)  # the preset's channels times this, rounded to multiples of 8
+    depth: float = Field(1.0, gt=0, le=8)  # the preset's blocks a stage times this, rounded, at least one
+    backbone: BackboneName = BackboneName.CSP
+    neck: NeckName = NeckName.PAN
+    objectness: bool = False  # whether 'something is here' is told apart from 'what it is' (YOLOX)
+    readout: Readout = Readout.LAST  # which of the T answers of a window counts
     neuron: NeuronConfig = NeuronConfig()
 
 
@@ -47,25 +39,32 @@ class SpikingDetector(nn.Module):
     """
 
     def __init__(
-        self, config: DetectorConfig, representation: RepresentationConfig, classes: int, compiled: bool = False
+        self,
+        config: DetectorConfig,
+        representation: RepresentationConfig,
+        time_steps: int,
+        classes: int,
+        compiled: bool = False,
     ) -> None:
         super().__init__()
-        neuron = neuron_factory(config.neuron, compiled)
-        widths, depth = _SIZES[config.preset]
+        self.config = config
+        neuron = neuron_factory(config.neuron, time_steps, compiled)
+        widths, depth = detector_size(config.preset, config.width, config.depth)
         self._surface = representation.name is RepresentationName.TIME_SURFACE
-        self.backbone = CrossStagePartialBackbone(neuron, representation.channels, widths, depth)
-        self.neck = PathAggregation(neuron, widths[1:], depth)
-        self.head = DecoupledHead(neuron, widths[1:], classes)
+        self.backbone = make_backbone(config.backbone, neuron, representation.channels, widths, depth)
+        self.neck = make_neck(config.neck, neuron, widths[1:], depth)
+        self.head = DecoupledHead(neuron, widths[1:], classes, config.objectness)
 
     def forward(self, frames_TBCHW: torch.Tensor, continues: torch.Tensor | None = None) -> Predictions:
         for module in self.modules():
             if isinstance(module, SpikingNeuron):
                 module.carry(continues)
-        predictions: Predictions = self.head(self.neck(self.backbone(self._input(frames_TBCHW))))
+        predictions: Predictions = self.head(self.neck(self.backbone(self.as_input(frames_TBCHW))))
         return predictions
 
-    def _input(self, frames_TBCHW: torch.Tensor) -> torch.Tensor:
+    def as_input(self, frames_TBCHW: torch.Tensor) -> torch.Tensor:
         """Frames as real numbers from 0, or from -10 where they are signed, to 10."""
+        number = self.head.dtype
         if self._surface:
-            return frames_TBCHW.float() * (COUNT_CAP / FRESHEST)
-        return frames_TBCHW.clamp(-COUNT_CAP if frames_TBCHW.is_signed() else 0, COUNT_CAP).float()
+            return frames_TBCHW.to(number) * (COUNT_CAP / FRESHEST)
+        return frames_TBCHW.clamp(-COUNT_CAP if frames_TBCHW.is_signed() else 0, COUNT_CAP).to(number)

@@ -25,12 +25,24 @@ class Predictions:
     embeddings: torch.Tensor  # [T, B, N, EMBEDDING], not normalised
     points: torch.Tensor  # [N, 2] anchor points x, y, in output pixels
     strides: torch.Tensor  # [N] output pixels
+    objectness: torch.Tensor | None = None  # [T, B, N] logits of anything being there; None: classes alone say so
 
     def corners(self) -> torch.Tensor:
         """Boxes x1, y1, x2, y2 `[T, B, N, 4]` in output pixels: the mean of each side's distribution."""
         bins = torch.arange(BINS, device=self.sides.device, dtype=self.sides.dtype)
         distances = self.sides.softmax(-1) @ bins * self.strides[:, None]
         return torch.cat([self.points - distances[..., :2], self.points + distances[..., 2:]], dim=-1)
+
+    def part(self, steps: slice, rows: slice) -> "Predictions":
+        """What is said at these steps of these rows."""
+        objectness = None if self.objectness is None else self.objectness[steps, rows]
+        sides, classes, embeddings = (said[steps, rows] for said in (self.sides, self.classes, self.embeddings))
+        return Predictions(sides, classes, embeddings, self.points, self.strides, objectness)
+
+    def scores(self) -> torch.Tensor:
+        """How sure the detector is of each class at each point, `[T, B, N, K]` in [0, 1]."""
+        classes = self.classes.sigmoid()
+        return classes if self.objectness is None else classes * self.objectness.sigmoid()[..., None]
 
 
 class _Branch(nn.Module):
@@ -49,27 +61,51 @@ class _Branch(nn.Module):
 class DecoupledHead(nn.Module):
     """Separate branches for what and where, at every level, anchor-free (YOLOX, Ge et al. 2021)."""
 
-    def __init__(self, neuron: Neuron, widths: tuple[int, int, int], classes: int) -> None:
+    def __init__(self, neuron: Neuron, widths: tuple[int, int, int], classes: int, objectness: bool) -> None:
         super().__init__()
         box_width = max(16, widths[0])
         class_width = max(widths[0], min(classes, 64))
-        self.box = nn.ModuleList(_Branch(neuron, width, box_width, 4 * BINS + EMBEDDING) for width in widths)
+        self._parts = [4 * BINS, EMBEDDING, int(objectness)]  # what the box branch says, in this order
+        self.box = nn.ModuleList(_Branch(neuron, width, box_width, sum(self._parts)) for width in widths)
         self.category = nn.ModuleList(_Branch(neuron, width, class_width, classes) for width in widths)
         self.classes = classes
         self._start_from_priors()
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the weights."""
+        return next(self.parameters()).dtype
+
     def _start_from_priors(self) -> None:
-        for branch in self.category:
-            assert isinstance(branch, _Branch)
-            # Objects are rare: start from a probability of 0.01 (Lin et al. 2017), or background drowns the rest.
-            nn.init.constant_(branch.readout.bias, -math.log((1 - 0.01) / 0.01))
+        # Objects are rare: start from a probability of 0.01 (Lin et al. 2017), or background drowns the rest.
+        rare = -math.log((1 - 0.01) / 0.01)
+        for box, category in zip(self.box, self.category, strict=True):
+            assert isinstance(box, _Branch)
+            assert isinstance(category, _Branch)
+            if self._parts[-1]:
+                nn.init.constant_(box.readout.bias[-1:], rare)
+                nn.init.zeros_(category.readout.bias)  # the class is asked for only where something is
+            else:
+                nn.init.constant_(category.readout.bias, rare)
 
     def forward(self, pyramid: Pyramid) -> Predictions:
         boxes = torch.cat([branch(x) for branch, x in zip(self.box, pyramid, strict=True)], dim=2)
         classes = torch.cat([branch(x) for branch, x in zip(self.category, pyramid, strict=True)], dim=2)
         points, strides = anchor_points([(x.shape[-2], x.shape[-1]) for x in pyramid], boxes.device)
-        sides, embeddings = boxes.split([4 * BINS, EMBEDDING], dim=-1)
-        return Predictions(sides.unflatten(-1, (4, BINS)).float(), classes.float(), embeddings.float(), points, strides)
+        sides, embeddings, objectness = (_precise(part) for part in boxes.split(self._parts, dim=-1))
+        return Predictions(
+            sides=sides.unflatten(-1, (4, BINS)),
+            classes=_precise(classes),
+            embeddings=embeddings,
+            points=points.to(sides.dtype),
+            strides=strides.to(sides.dtype),
+            objectness=objectness.squeeze(-1) if self._parts[-1] else None,
+        )
+
+
+def _precise(logits: torch.Tensor) -> torch.Tensor:
+    """Logits in fp32 at least: losses and boxes are not made of half precision."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def anchor_points(sizes: list[tuple[int, int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

@@ -4,16 +4,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch.nn import functional as F
 
 from data.batches import Batch
 from data.config import Config
 from model.assignment import Assignment, assign
+from model.classification_loss import Classification, classification_loss
 from model.head import BINS, Predictions
 from model.overlap import complete_iou, intersection_over_union
-
-TEMPERATURE = 0.1  # of the contrastive track loss (Khosla et al. 2020 use 0.07 to 0.1)
+from model.track_loss import TrackMemory, track_loss
 
 
 class ClassWeights(StrEnum):
@@ -27,16 +27,32 @@ class LossConfig(Config):
     """Weights of the terms, and what shapes them."""
 
     box: float = Field(7.5, ge=0)  # weight of 1 - CIoU (SpikeYOLO: 7.5)
-    cls: float = Field(1.0, ge=0)  # weight of the focal classification term
+    cls: float = Field(1.0, ge=0)  # weight of the classification term
     dfl: float = Field(1.5, ge=0)  # weight of the distribution focal loss of the sides (SpikeYOLO: 1.5)
+    obj: float = Field(1.0, ge=0)  # weight of the objectness term, where model.objectness is on
     track: float = Field(0.1, ge=0)  # weight of the contrastive term of the track embeddings
-    focal_alpha: float = Field(0.5, gt=0, lt=1)  # weight of objects; background weighs 1 - alpha
+    track_memory: int = Field(32, ge=0, le=4096)  # batches before, whose objects embeddings are compared with too
+    time_weight: float = Field(0.0, ge=0, le=4)  # p: step t of T weighs as ((t + 1) / T)^p; 0 weighs all the same
+    classification: Classification = Classification.FOCAL
+    focal_alpha: float = Field(0.5, gt=0, lt=1)  # weight of objects against 1 - alpha; of background in varifocal
     focal_gamma: float = Field(0.0, ge=0, le=5)  # exponent that quiets what is already right; 0 is plain BCE
     class_weights: ClassWeights = ClassWeights.NONE
     label_smoothing: float = Field(0.0, ge=0, lt=1)  # e in y(1 - e) + e/K, at the points that answer for an object
     assign_top_k: int = Field(10, ge=1, le=64)  # points a box at most (TOOD)
     assign_alpha: float = Field(0.5, ge=0)  # exponent of the score in the alignment
     assign_beta: float = Field(6.0, ge=0)  # exponent of the IoU in the alignment
+    # Strides of its level around a box's centre within which points may answer too; 0: only those in the box.
+    assign_radius: float = Field(0.0, ge=0, le=8)
+
+    @model_validator(mode="after")
+    def _bce_has_no_focus(self) -> "LossConfig":
+        for setting in ("focal_alpha", "focal_gamma"):
+            value = getattr(self, setting)
+            if self.classification is Classification.BCE and value != type(self).model_fields[setting].default:
+                raise ValueError(
+                    f"{setting}={value} but classification=bce does not read it; choose focal or varifocal"
+                )
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,54 +63,129 @@ class LossTerms:
     cls: torch.Tensor
     dfl: torch.Tensor
     track: torch.Tensor
+    obj: torch.Tensor | None = None  # where model.objectness is on
 
     def total(self) -> torch.Tensor:
         """The sum of the weighted terms, a scalar."""
-        return self.box + self.cls + self.dfl + self.track
+        return torch.stack(list(self._terms().values())).sum()
 
     def as_dict(self) -> dict[str, float]:
         """Each term by its name, detached."""
-        return {name: float(getattr(self, name).detach()) for name in self.__slots__}
+        return {name: float(value.detach()) for name, value in self._terms().items()}
+
+    def _terms(self) -> dict[str, torch.Tensor]:
+        terms = {name: getattr(self, name) for name in self.__slots__}
+        return {name: value for name, value in terms.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
-class _Targets:
+class Targets:
+    """The boxes of I images, padded to the M of the fullest."""
+
     corners: torch.Tensor  # [I, M, 4]; image I is step * B + row
     classes: torch.Tensor  # int64 [I, M]
     tracks: torch.Tensor  # int64 [I, M]
     real: torch.Tensor  # bool [I, M]; the rest pads
 
 
-def detection_loss(
-    predictions: Predictions, batch: Batch, config: LossConfig, class_weights: torch.Tensor | None = None
-) -> LossTerms:
-    """The loss against the boxes of each time step of each window.
+class DetectionLoss:
+    """The loss against the boxes of each time step of each window, and what it remembers of the batches before."""
 
-    Time is not averaged before the loss: every step is an image of its own with its own boxes and its own assignment;
-    steps of which nothing is known are left out. Terms are divided by the sum of the target scores over all steps, as
-    in TOOD. `class_weights` `[K]` multiplies each class's part of the classification term.
+    def __init__(self, config: LossConfig, class_weights: torch.Tensor | None = None) -> None:
+        """Args:
+        config: weights and shapes of the terms.
+        class_weights: [K] multiplies each class's part of the classification term.
+        """
+        self._config = config
+        self._class_weights = class_weights
+        self._memory = TrackMemory(config.track_memory)
+
+    def __call__(self, predictions: Predictions, batch: Batch) -> LossTerms:
+        """The terms of one batch.
+
+        Time is not averaged before the loss: every step is an image of its own with its own boxes and its own
+        assignment; steps of which nothing is known are left out. Terms are divided by the sum of the target scores
+        over all steps, as in TOOD.
+        """
+        config = self._config
+        targets = padded_targets(batch)
+        corners = predictions.corners().flatten(0, 1)
+        assignment = self.assignment(predictions, corners, targets)
+        positive, answer = assignment.positive, assignment.box
+        steps_I = _step_weights(batch.labelled, config.time_weight)
+        scale = (assignment.quality.sum(1) * steps_I).sum().clamp(min=1)
+        weight = (assignment.quality * steps_I[:, None])[positive]
+        wanted = targets.corners.gather(1, answer[..., None].expand(-1, -1, 4))[positive]
+        box = ((1 - complete_iou(corners[positive], wanted)) * weight).sum() / scale
+        dfl = (_distribution_focal(predictions, positive, wanted) * weight).sum() / scale
+        cls, obj = self._scores(predictions, targets.classes.gather(1, answer), assignment, steps_I)
+        track = box.new_zeros(())
+        if config.track:
+            tracks = targets.tracks.gather(1, answer)
+            track = track_loss(predictions.embeddings.flatten(0, 1), tracks, positive, self._memory)
+        return LossTerms(
+            box=config.box * box,
+            cls=config.cls * cls / scale,
+            dfl=config.dfl * dfl,
+            track=config.track * track,
+            obj=None if obj is None else config.obj * obj / scale,
+        )
+
+    def assignment(self, predictions: Predictions, corners: torch.Tensor, targets: "Targets") -> Assignment:
+        """Which points `[I, N]` answer for which boxes."""
+        config = self._config
+        scores = predictions.scores().detach().flatten(0, 1).transpose(1, 2)
+        scores = scores.gather(1, targets.classes[..., None].expand(-1, -1, scores.shape[-1]))
+        overlaps = intersection_over_union(targets.corners[:, :, None], corners.detach()[:, None])
+        near = candidates(predictions.points, predictions.strides, targets.corners, config.assign_radius)
+        near &= targets.real[..., None]
+        return assign(scores, overlaps, near, config.assign_top_k, config.assign_alpha, config.assign_beta)
+
+    def _scores(
+        self, predictions: Predictions, classes: torch.Tensor, assignment: Assignment, steps_I: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Classification and objectness, summed; with objectness, classes are asked for only where something is."""
+        config, quality = self._config, assignment.quality
+        kind, alpha, gamma = config.classification, config.focal_alpha, config.focal_gamma
+        logits = predictions.classes.flatten(0, 1)
+        K = logits.shape[-1]
+        named = F.one_hot(classes, K) * (1 - config.label_smoothing) + config.label_smoothing / K
+        if predictions.objectness is None:
+            # The class's score tells the quality too: nothing where a point answers for no box.
+            by_class = classification_loss(logits, named * quality[..., None], kind, alpha, gamma)
+            obj = None
+        else:
+            by_class = classification_loss(logits, named.to(logits.dtype), kind, alpha, gamma) * quality[..., None]
+            present = predictions.objectness.flatten(0, 1)
+            obj = (classification_loss(present, quality, kind, alpha, gamma).sum(1) * steps_I).sum()
+        if self._class_weights is not None:
+            by_class = by_class * self._class_weights
+        return (by_class.sum((1, 2)) * steps_I).sum(), obj
+
+
+def _step_weights(labelled_TB: torch.Tensor, power: float) -> torch.Tensor:
+    """The weight of each image `[I]`: 1 on average over the steps, 0 where nothing is known of it."""
+    T = len(labelled_TB)
+    late_T = ((torch.arange(T, device=labelled_TB.device) + 1) / T) ** power
+    return ((late_T / late_T.mean())[:, None] * labelled_TB).flatten()
+
+
+def candidates(points: torch.Tensor, strides: torch.Tensor, corners_IM4: torch.Tensor, radius: float) -> torch.Tensor:
+    """Which points may answer for which boxes, `[I, M, N]`: those inside, and those near the centre.
+
+    Near is within `radius` strides of the point's level in both directions, so that a box too small to hold a point
+    of its own can be answered for (YOLOX, Ge et al. 2021).
     """
-    targets = _padded(batch)
-    corners = predictions.corners().flatten(0, 1)
-    logits = predictions.classes.flatten(0, 1)
-    assignment = _assignment(logits, corners, predictions.points, targets, config)
-    scale = assignment.quality.sum().clamp(min=1)
-    answer = assignment.box
-    by_class = _classification(logits, targets.classes.gather(1, answer), assignment, config)
-    if class_weights is not None:
-        by_class = by_class * class_weights
-    cls = (by_class.sum((1, 2)) * batch.labelled.flatten()).sum() / scale
-    positive = assignment.positive
-    weight = assignment.quality[positive]
-    wanted = targets.corners.gather(1, answer[..., None].expand(-1, -1, 4))[positive]
-    box = ((1 - complete_iou(corners[positive], wanted)) * weight).sum() / scale
-    dfl = (_distribution_focal(predictions, positive, wanted) * weight).sum() / scale
-    tracks = targets.tracks.gather(1, answer)
-    track = _contrastive(predictions.embeddings.flatten(0, 1), tracks, positive) if config.track else box.new_zeros(())
-    return LossTerms(config.box * box, config.cls * cls, config.dfl * dfl, config.track * track)
+    low, high = corners_IM4[:, :, None, :2], corners_IM4[:, :, None, 2:]
+    inside = ((points > low) & (points < high)).all(-1)
+    if not radius:
+        return inside
+    off = (points - (low + high) / 2).abs().amax(-1)
+    return inside | (off < radius * strides)
 
 
-def _padded(batch: Batch) -> _Targets:
+def padded_targets(batch: Batch) -> Targets:
+    """The boxes of each image of a batch, side by side."""
     images = batch.targets[:, 0].long()
     counts = torch.bincount(images, minlength=batch.labelled.numel())
     most = max(1, int(counts.max()))
@@ -106,34 +197,7 @@ def _padded(batch: Batch) -> _Targets:
     classes[images, place] = batch.targets[:, 1].long()
     tracks[images, place] = batch.tracks
     real = torch.arange(most, device=images.device) < counts[:, None]
-    return _Targets(corners, classes, tracks, real)
-
-
-def _assignment(
-    logits: torch.Tensor, corners: torch.Tensor, points: torch.Tensor, targets: _Targets, config: LossConfig
-) -> Assignment:
-    scores = logits.detach().sigmoid().transpose(1, 2)
-    scores = scores.gather(1, targets.classes[..., None].expand(-1, -1, scores.shape[-1]))
-    overlaps = intersection_over_union(targets.corners[:, :, None], corners.detach()[:, None])
-    low, high = targets.corners[:, :, None, :2], targets.corners[:, :, None, 2:]
-    inside = ((points > low) & (points < high)).all(-1) & targets.real[..., None]
-    return assign(scores, overlaps, inside, config.assign_top_k, config.assign_alpha, config.assign_beta)
-
-
-def _classification(
-    logits: torch.Tensor, classes: torch.Tensor, assignment: Assignment, config: LossConfig
-) -> torch.Tensor:
-    """Focal loss (Lin et al. 2017, eq. 5) towards the quality of each point's answer, `[I, N, K]`."""
-    K = logits.shape[-1]
-    smoothed = F.one_hot(classes, K) * (1 - config.label_smoothing) + config.label_smoothing / K
-    target = smoothed * assignment.quality[..., None]  # nothing where a point answers for no box
-    loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    probability = logits.sigmoid()
-    miss = target * (1 - probability) + (1 - target) * probability  # 1 - p_t for targets between 0 and 1
-    balance = target * config.focal_alpha + (1 - target) * (1 - config.focal_alpha)
-    # Times 2, so that alpha = 0.5 leaves plain BCE as it is.
-    weighted: torch.Tensor = 2 * balance * miss.pow(config.focal_gamma) * loss
-    return weighted
+    return Targets(corners, classes, tracks, real)
 
 
 def _distribution_focal(predictions: Predictions, positive: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
@@ -151,22 +215,3 @@ def _distribution_focal(predictions: Predictions, positive: torch.Tensor, wanted
         return F.cross_entropy(logits, bins.flatten(), reduction="none").view_as(distances)
 
     return (entropy(lower) * (1 - upper_share) + entropy(lower + 1) * upper_share).mean(-1)
-
-
-def _contrastive(embeddings: torch.Tensor, tracks: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
-    """Supervised contrastive loss (Khosla et al. 2020, eq. 2): one vector an object and step, alike within a track."""
-    image, _ = positive.nonzero(as_tuple=True)
-    keys, member = torch.unique(torch.stack([image, tracks[positive]]), dim=1, return_inverse=True)
-    if keys.shape[1] < 2:
-        return embeddings.new_zeros(())
-    vectors = embeddings.new_zeros(keys.shape[1], embeddings.shape[-1]).index_add(0, member, embeddings[positive])
-    vectors = F.normalize(vectors, dim=-1)
-    itself = torch.eye(len(vectors), dtype=torch.bool, device=vectors.device)
-    likeness = (vectors @ vectors.T / TEMPERATURE).masked_fill(itself, -torch.inf)
-    alike = (keys[1][:, None] == keys[1]) & ~itself
-    log_share = likeness.log_softmax(-1).masked_fill(~alike, 0).sum(-1)
-    partners = alike.sum(-1)
-    has_partner = partners > 0
-    losses: torch.Tensor = -log_share[has_partner] / partners[has_partner]
-    mean: torch.Tensor = losses.sum() / has_partner.sum().clamp(min=1)
-    return mean

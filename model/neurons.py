@@ -1,94 +1,133 @@
-"""The spiking neurons, by SpikingJelly's own dynamics, one name each."""
+"""The neurons as modules: spikes of a sequence, from rest or from where the sequence before ended."""
 
 import functools
 from collections.abc import Callable
-from enum import StrEnum
 
 import torch
-from pydantic import Field, model_validator
-from spikingjelly.activation_based import functional, surrogate
+from spikingjelly.activation_based import functional
+from spikingjelly.activation_based.neuron import PSN
 from torch import nn
 
-from data.config import Config
+from data.errors import ConfigError
+from model.neuron_config import NeuronConfig, NeuronName
 
-Neuron = Callable[[], nn.Module]
-# Input [T, N] and membrane potential [N] before it -> spikes [T, N] and the potential after it.
-Dynamics = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
-
-
-class NeuronName(StrEnum):
-    """Which neuron fires between two weight layers."""
-
-    ILIF = "ilif"  # integer counts up to D a step (SpikeYOLO, ECCV 2024)
-    LIF = "lif"  # at most one spike a step
-
-
-class NeuronConfig(Config):
-    """The dynamics every neuron of the detector shares."""
-
-    name: NeuronName = NeuronName.ILIF
-    decay: float = Field(0.25, ge=0.01, lt=1)  # share of the membrane potential that outlives a step (SpikeYOLO: 0.25)
-    threshold: float = Field(1.0, gt=0, le=4)  # membrane potential of one spike
-    max_spikes: int = Field(4, ge=1, le=16)  # D: spikes a step at most
-
-    @model_validator(mode="after")
-    def _lif_fires_once(self) -> "NeuronConfig":
-        if self.name is NeuronName.LIF and self.max_spikes != 1:
-            raise ValueError(f"max_spikes={self.max_spikes} but a LIF neuron fires once a step; set max_spikes=1")
-        return self
+Neuron = Callable[[], "SpikingNeuron"]
+# Input [T, N], membrane potential [N] before it, learnt numbers -> spikes [T, N] and the potential after it.
+Dynamics = Callable[..., tuple[torch.Tensor, torch.Tensor]]
 
 
 class SpikingNeuron(nn.Module):
     """Membrane input `[T, B, ...]` to spikes of the same shape; the membrane starts at rest, unless told to go on."""
 
-    def __init__(self, dynamics: Dynamics) -> None:
+    def __init__(self, config: NeuronConfig, dynamics: Dynamics) -> None:
         super().__init__()
+        self.config = config
         self._dynamics = dynamics
         self._continues: torch.Tensor | None = None  # bool [B]
-        self._potential: torch.Tensor | None = None  # [B, ...] after the last call
+        self.potential: torch.Tensor | None = None  # [B, ...] after the last call that was told to go on or to start
 
     def carry(self, continues: torch.Tensor | None) -> None:
         """In which rows `[B]` the next call goes on from the potential the last one left; None keeps nothing at all."""
         self._continues = continues
         if continues is None:
-            self._potential = None
+            self.potential = None
+
+    def learnt(self) -> tuple[torch.Tensor, ...]:
+        """Numbers of the dynamics that are trained."""
+        return ()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        spikes, potential = self._dynamics(x.flatten(1), self._start(x).flatten())
+        spikes, potential = self._dynamics(x.flatten(1), self._start(x).flatten(), *self.learnt())
         if self._continues is not None:
             # Cut from the graph: gradients end where a batch begins (truncated backpropagation through time).
-            self._potential = potential.detach().view(x.shape[1:])
+            self.potential = potential.detach().view(x.shape[1:])
         return spikes.view_as(x)
 
     def _start(self, x: torch.Tensor) -> torch.Tensor:
-        if self._continues is None or self._potential is None or self._potential.shape != x.shape[1:]:
-            return torch.zeros(x.shape[1:], dtype=torch.float32, device=x.device)  # bf16 would lose charge
+        if self._continues is None or self.potential is None or self.potential.shape != x.shape[1:]:
+            # At least fp32: bf16 would lose charge.
+            precision = torch.promote_types(x.dtype, torch.float32)
+            return torch.zeros(x.shape[1:], dtype=precision, device=x.device)
         rests = ~self._continues.view(-1, *[1] * (x.dim() - 2))
-        return self._potential.masked_fill(rests, 0.0)
+        return self.potential.masked_fill(rests, 0.0)
 
 
-def neuron_factory(config: NeuronConfig, compiled: bool = False) -> Neuron:
+class LearntDecay(SpikingNeuron):
+    """A neuron that learns how fast its membrane forgets: 1 - decay = sigmoid(w)."""
+
+    def __init__(self, config: NeuronConfig, dynamics: Dynamics) -> None:
+        super().__init__(config, dynamics)
+        self.w = nn.Parameter(torch.tensor(config.decay_logit))
+
+    def learnt(self) -> tuple[torch.Tensor, ...]:
+        return (self.w,)
+
+
+class Parallel(SpikingNeuron):
+    """SpikingJelly's parallel spiking neuron: each step's potential is a learnt sum over all T steps of the window."""
+
+    def __init__(self, config: NeuronConfig, time_steps: int) -> None:
+        super().__init__(config, self._all_at_once)
+        self.psn = PSN(time_steps, config.spike())
+
+    def carry(self, continues: torch.Tensor | None) -> None:
+        """Refuse to go on: it has no membrane that could be carried.
+
+        Raises:
+            ConfigError: it is told to.
+        """
+        if continues is not None:
+            raise ConfigError(
+                "model.neuron.name=psn sees a window as a whole and carries nothing; set data.order=random"
+            )
+
+    def _all_at_once(self, x: torch.Tensor, rest: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        with torch.autocast(x.device.type, enabled=False):  # its matrix product takes one type, and weights are fp32
+            spikes: torch.Tensor = self.psn(x.to(self.psn.weight.dtype))
+        return spikes.to(x.dtype), rest
+
+
+def neuron_factory(config: NeuronConfig, time_steps: int, compiled: bool = False) -> Neuron:
     """A maker of neurons with these dynamics; `compiled` fuses each step's arithmetic by torch.compile."""
+    if config.name is NeuronName.PSN:
+        return lambda: Parallel(config, time_steps)  # a matrix product and a comparison: nothing to fuse
+    kind = LearntDecay if config.name is NeuronName.PLIF else SpikingNeuron
     dynamics = _compiled(config) if compiled else _dynamics(config)
-    return lambda: SpikingNeuron(dynamics)
+    return lambda: kind(config, dynamics)
 
 
 def _dynamics(config: NeuronConfig) -> Dynamics:
-    """The membrane follows u[t] = decay * v[t-1] + x[t], so the time constant is tau = 1 / (1 - decay)."""
-    tau = 1 / (1 - config.decay)
-    count = surrogate.MultiLevelSpikeCount(config.max_spikes)
-    once = surrogate.ATan()
+    """All reset softly and take their input undecayed: they differ in their levels and in what they forget."""
+    tau, threshold = config.tau, config.threshold
+    count, once = config.count(), config.spike()
 
     def ilif(x: torch.Tensor, start: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        spikes, potential, _ = functional.ilif_multi_step(x, start, tau, config.threshold, count)
+        spikes, potential, _ = functional.ilif_multi_step(x, start, tau, threshold, count)
         return spikes, potential
 
     def lif(x: torch.Tensor, start: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        # Soft reset and an undecayed input, as I-LIF has them: only the number of levels differs.
-        spikes, potential, _ = functional.lif_multi_step(x, start, tau, False, config.threshold, None, once)
+        spikes, potential, _ = functional.lif_multi_step(x, start, tau, False, threshold, None, once)
         return spikes, potential
 
-    return {NeuronName.ILIF: ilif, NeuronName.LIF: lif}[config.name]
+    def plif(x: torch.Tensor, start: torch.Tensor, w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        spikes, potential, _ = functional.plif_multi_step(x, start, w, False, threshold, None, once)
+        return spikes, potential
+
+    def integrate(x: torch.Tensor, start: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        spikes, potential, _ = functional.if_multi_step(x, start, threshold, None, once)
+        return spikes, potential
+
+    def relu(x: torch.Tensor, start: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.relu(x), start
+
+    by_name: dict[NeuronName, Dynamics] = {
+        NeuronName.ILIF: ilif,
+        NeuronName.LIF: lif,
+        NeuronName.PLIF: plif,
+        NeuronName.IF: integrate,
+        NeuronName.RELU: relu,
+    }
+    return by_name[config.name]
 
 
 @functools.cache  # one compilation a process and dynamics, however many detectors it trains

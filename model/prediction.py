@@ -1,7 +1,7 @@
 """What a detector finds in the evaluation windows of a split, beside the truth."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +15,14 @@ from data.errors import DatasetError
 from data.events import SensorSize
 from data.loading import EvaluationLoader
 from data.manifest import Split
+from data.sampling import Order
 from data.shards import Shard
 from data.windows import Window
 from model.checkpoint import load_checkpoint
 from model.decoding import Detections, decode
 from model.detector import SpikingDetector
 from model.device import resolve_device
+from model.streamed_prediction import RecordingRuns
 
 BATCH = 8  # windows at once; results do not depend on it
 
@@ -31,6 +33,8 @@ class Validation:
 
     split: Split = Split.VAL
     windows: int | None = None  # that many label times, evenly spaced; None takes all
+    # Whether recordings run past the detector step by step; None: as it was trained, that is unless data.order=random.
+    streaming: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ def predict_checkpoint(path: Path, dataset: Dataset, validation: Validation, dev
 
 
 class EvaluationWindows:
-    """The windows a detector is measured on.
+    """The windows a detector is measured on: each by itself from rest, or in the course of its whole recording.
 
     Raises:
         DatasetError: none of the recordings has a label that counts.
@@ -73,20 +77,28 @@ class EvaluationWindows:
     def __init__(self, shards: Sequence[Shard], config: DataConfig, validation: Validation) -> None:
         self._shards = shards
         self._scale = config.scale
-        self._loader = EvaluationLoader(shards, config, BATCH, validation.windows)
+        self.loader = EvaluationLoader(shards, config, BATCH, validation.windows)
+        streams = config.order is not Order.RANDOM if validation.streaming is None else validation.streaming
+        self._runs = RecordingRuns(shards, config, self.loader.windows) if streams else None
 
     @torch.no_grad()
     def predict(self, detector: SpikingDetector, device: torch.device) -> list[WindowResult]:
-        """Detections and truth of each window, in order. Leaves the detector in evaluation mode."""
+        """Detections and truth of each window, by recording and in time order.
+
+        Leaves the detector in evaluation mode.
+        """
         detector.eval()
-        results = []
-        for windows, frames_TBCHW in self._loader:
-            for window, found in zip(windows, decode(detector(frames_TBCHW.to(device))), strict=True):
-                shard = self._shards[window.recording]
-                truth = shard.boxes.at(window.label_us)
-                scaled = Detections(_in_sensor(found, shard.size, self._scale), found.scores, found.classes)
-                results.append(WindowResult(window, shard.night, truth, scaled))
-        return results
+        if self._runs is not None:
+            found = self._runs.predict(detector, device)
+        else:
+            said = (detector(frames_TBCHW.to(device)) for _, frames_TBCHW in self.loader)
+            found = [boxes for predictions in said for boxes in decode(predictions, detector.config.readout)]
+        return [self._result(*pair) for pair in zip(self.loader.windows, found, strict=True)]
+
+    def _result(self, window: Window, found: Detections) -> WindowResult:
+        shard = self._shards[window.recording]
+        in_sensor = replace(found, corners=_in_sensor(found, shard.size, self._scale))
+        return WindowResult(window, shard.night, shard.boxes.at(window.label_us), in_sensor)
 
 
 def _in_sensor(found: Detections, size: SensorSize, scale: float) -> npt.NDArray[np.float32]:

@@ -39,9 +39,9 @@ class OptimizerConfig(Config):
 
 
 def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """The optimizer; norms and biases are not decayed."""
-    decayed = [p for p in model.parameters() if p.dim() > 1]
-    plain = [p for p in model.parameters() if p.dim() <= 1]
+    """The optimizer; norms, biases and what neurons learn are not decayed."""
+    decayed = [p for p in model.parameters() if p.dim() == 4]  # of convolutions
+    plain = [p for p in model.parameters() if p.dim() != 4]
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
     if config.name is OptimizerName.SGD:
         return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)

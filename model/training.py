@@ -22,7 +22,7 @@ from model.compilation import resolve_compile
 from model.detector import SpikingDetector
 from model.device import resolve_device
 from model.evaluation import validate
-from model.loss import ClassWeights, LossTerms, detection_loss
+from model.loss import ClassWeights, DetectionLoss, LossTerms
 from model.prediction import EvaluationWindows, Validation
 from model.schedule import make_optimizer, make_schedule
 from model.trial_config import Compile, TrialConfig
@@ -68,13 +68,13 @@ class Trainer:
         self.windows = EvaluationWindows(dataset.shards(validation.split), config.data, validation)
         compiled = resolve_compile(config, device) is Compile.NEURONS
         self.detector = SpikingDetector(
-            config.model, config.data.representation, len(dataset.label_set.classes), compiled
+            config.model,
+            config.data.representation,
+            config.data.time_steps,
+            len(dataset.label_set.classes),
+            compiled,
         ).to(device)
-        self.class_weights = (
-            torch.from_numpy(balanced_weights(dataset.class_counts(Split.TRAIN))).to(device)
-            if config.loss.class_weights is ClassWeights.BALANCED
-            else None
-        )
+        self.loss = DetectionLoss(config.loss, _class_weights(config, dataset, device))
         self.optimizer = make_optimizer(self.detector, config.optimizer)
         self.schedule: LRScheduler = make_schedule(self.optimizer, config.optimizer, training.epochs, len(self.loader))
 
@@ -97,7 +97,7 @@ class Trainer:
         """
         streams = self.config.data.order is not Order.RANDOM
         predictions = self.detector(batch.frames_TBCHW, batch.continues if streams else None)
-        terms = detection_loss(predictions, batch, self.config.loss, self.class_weights)
+        terms = self.loss(predictions, batch)
         broken = [name for name, value in terms.as_dict().items() if not math.isfinite(value)]
         if broken:
             raise TrainingError(f"loss term {', '.join(broken)} is not finite in {where}; lower optimizer.lr")
@@ -113,6 +113,12 @@ class Trainer:
         """Average precision of the present weights."""
         results = self.windows.predict(self.detector, self.device)
         return validate(results, self.dataset.label_set, self.dataset.size)
+
+
+def _class_weights(config: TrialConfig, dataset: Dataset, device: torch.device) -> torch.Tensor | None:
+    if config.loss.class_weights is ClassWeights.NONE:
+        return None
+    return torch.from_numpy(balanced_weights(dataset.class_counts(Split.TRAIN))).to(device)
 
 
 def train(

@@ -2,12 +2,15 @@
 
 from enum import StrEnum
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from data.config import Config
 from data.data_config import DataConfig
+from data.sampling import Order
+from model.decoding import Readout
 from model.detector import DetectorConfig
 from model.loss import LossConfig
+from model.neuron_config import NeuronName
 from model.schedule import OptimizerConfig
 
 
@@ -37,3 +40,19 @@ class TrialConfig(Config):
     loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingConfig = TrainingConfig()
+
+    @model_validator(mode="after")
+    def _branches_fit(self) -> "TrialConfig":
+        if not self.model.objectness and self.loss.obj != LossConfig.model_fields["obj"].default:
+            raise ValueError(f"loss.obj={self.loss.obj} but nothing tells objectness; set model.objectness=true")
+        if self.model.neuron.name is NeuronName.PSN and self.data.order is not Order.RANDOM:
+            raise ValueError(
+                f"data.order={self.data.order.value} carries membranes from window to window, which "
+                "model.neuron.name=psn has none of; set data.order=random or choose another neuron"
+            )
+        if self.model.readout is not Readout.LAST and self.data.order is not Order.RANDOM:
+            raise ValueError(
+                f"model.readout={self.model.readout.value} reads all steps of a window, but with "
+                f"data.order={self.data.order.value} every step answers for itself; set model.readout=last"
+            )
+        return self

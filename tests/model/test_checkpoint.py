@@ -22,7 +22,7 @@ FRAMES = torch.randint(0, 5, (2, 1, 2, 32, 64), dtype=torch.uint8, generator=tor
 def checkpoint() -> Checkpoint:
     torch.manual_seed(3)
     config = TrialConfig().with_leaves(CHANGES, "test")
-    detector = SpikingDetector(config.model, config.data.representation, classes=2)
+    detector = SpikingDetector(config.model, config.data.representation, config.data.time_steps, classes=2)
     with torch.no_grad():
         detector.train()(FRAMES)  # so that the norms hold more than they start with
     labels = LabelSet("mine", ("cat", "dög"))
@@ -88,7 +88,7 @@ def test_another_kind_of_file_is_named(tmp_path: Path, content: bytes) -> None:
 @pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"format": "1"}])
 def test_safetensors_of_another_program_or_version_are_named(tmp_path: Path, metadata: dict[str, str] | None) -> None:
     save_file({"weight": torch.ones(3)}, tmp_path / "foreign.safetensors", metadata)
-    with pytest.raises(DatasetError, match=r"foreign\.safetensors: format .* is not '2'"):
+    with pytest.raises(DatasetError, match=r"foreign\.safetensors: format .* is not '3'"):
         load_checkpoint(tmp_path / "foreign.safetensors")
 
 

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from model.compilation import resolve_compile
-from model.neurons import Neuron, NeuronConfig, neuron_factory
+from model.neuron_config import NeuronConfig
+from model.neurons import neuron_factory
 from model.trial_config import Compile, TrialConfig
 
 CPU = torch.device("cpu")
@@ -20,7 +21,7 @@ class Broken(nn.Module):
         raise RuntimeError("no C++ compiler here\nand a page of details")
 
 
-def broken_factory(config: NeuronConfig, compiled: bool = False) -> Neuron:
+def broken_factory(config: NeuronConfig, time_steps: int, compiled: bool = False) -> type[Broken]:
     return Broken
 
 
@@ -46,7 +47,7 @@ def test_compiled_neurons_fire_and_learn_as_worked_out_by_hand() -> None:
         pytest.skip("this machine has no compiler for torch.compile")
     # As in the tests of the neurons: u = .25 (u - s) + x is .6, 2.2, 9.05 and .2625; D is 4.
     inputs = torch.tensor([0.6, 2.3, 9.0, -1.0], requires_grad=True)
-    counts = neuron_factory(NeuronConfig(decay=0.25, max_spikes=4), compiled=True)()(inputs.reshape(-1, 1, 1))
+    counts = neuron_factory(NeuronConfig(decay=0.25, max_spikes=4), 4, compiled=True)()(inputs.reshape(-1, 1, 1))
     counts.sum().backward()
     assert counts.flatten().tolist() == [1, 2, 4, 0]
     assert inputs.grad is not None

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -7,7 +8,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from model.decoding import Detections, decode, suppress
+from model.decoding import Detections, Readout, decode, suppress
 from model.head import BINS, EMBEDDING, Predictions
 
 Corners = npt.NDArray[np.float32]
@@ -37,6 +38,7 @@ def random_detections(seed: int, count: int, classes: int, levels: int) -> Detec
         np.concatenate([corner, corner + size], axis=1).astype(np.float32),
         (random.integers(1, levels + 1, count) / np.float32(levels)).astype(np.float32),
         random.integers(0, classes, count),
+        np.empty((count, 0), np.float32),
     )
 
 
@@ -57,12 +59,15 @@ def test_suppression_equals_a_plain_loop_over_all_pairs(seed: int, count: int, c
 def test_boxes_of_two_classes_never_suppress_each_other() -> None:
     # Left of and above the frame in one class, at its right bottom in the other: no trick of coordinates may mix them.
     corners = np.array([[50, 50, 100, 100], [-51, -51, -1, -1], [50, 50, 100, 100]], np.float32)
-    found = Detections(corners, np.array([0.9, 0.8, 0.7], np.float32), np.array([0, 1, 2]))
+    found = Detections(
+        corners, np.array([0.9, 0.8, 0.7], np.float32), np.array([0, 1, 2]), np.empty((3, 0), np.float32)
+    )
     assert len(suppress(found, 0.45).scores) == 3
 
 
 def test_nothing_found_stays_nothing() -> None:
-    nothing = Detections(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int64))
+    rows = np.empty((0, 4), np.float32)
+    nothing = Detections(rows, np.empty(0, np.float32), np.empty(0, np.int64), rows)
     kept = suppress(nothing, 0.45)
     assert (kept.corners.shape, kept.scores.shape, kept.classes.shape) == ((0, 4), (0,), (0,))
 
@@ -111,6 +116,43 @@ def test_the_last_step_answers() -> None:
     parts.sides[:2, 0, 0, :, 5] = 400.0  # the first is larger at first
     (found,) = decode(parts)
     assert found.corners.tolist() == [[12, 12, 28, 28]]
+
+
+def test_the_mean_of_all_steps_answers_where_it_is_asked_for() -> None:
+    parts = grid([[0.8]], T=2)
+    parts.classes[0] = logit(0.2)
+    parts.sides[0, ..., 3] = 400.0  # sides of 3 strides at first, of 1 at the end: 24 and 8 px, 16 in the mean
+    parts.embeddings[0, ..., 0], parts.embeddings[1, ..., 1] = 3.0, 4.0
+    (found,) = decode(parts, Readout.MEAN)
+    assert found.scores.tolist() == pytest.approx([0.5])
+    assert found.corners.tolist() == [[4, 4, 36, 36]]
+    assert found.embeddings[0, :3].tolist() == pytest.approx([0.6, 0.8, 0])
+
+
+def test_at_each_point_the_most_confident_step_answers_where_it_is_asked_for() -> None:
+    parts = grid([[0.8, 0.1], [0.2, 0.3]], T=2)
+    parts.classes[0, 0, 0] = torch.tensor([logit(0.3), logit(0.4)])  # at the first point the last step is surer
+    parts.classes[0, 0, 1] = torch.tensor([logit(0.1), logit(0.9)])  # at the second the first step is, of class 1
+    parts.sides[0, ..., 3] = 400.0
+    (found,) = decode(parts, Readout.MAX)
+    assert found.scores[:2].tolist() == pytest.approx([0.9, 0.8])
+    assert found.classes[:2].tolist() == [1, 0]
+    assert found.corners[:2].tolist() == [[36, -4, 84, 44], [12, 12, 28, 28]]
+
+
+def test_objectness_takes_its_share_of_the_score() -> None:
+    parts = replace(grid([[0.8]]), objectness=torch.full((1, 1, 1), logit(0.5)))
+    (found,) = decode(parts)
+    assert found.scores.tolist() == pytest.approx([0.4])
+
+
+def test_embeddings_belong_to_their_boxes_and_have_length_1() -> None:
+    parts = grid([[0.3], [0.9]])
+    parts.embeddings[0, 0, 0, :2] = torch.tensor([6.0, 8.0])
+    parts.embeddings[0, 0, 1, 2] = 0.5
+    (found,) = decode(parts)
+    assert found.embeddings[0, :3].tolist() == [0, 0, 1]
+    assert found.embeddings[1, :3].tolist() == pytest.approx([0.6, 0.8, 0])
 
 
 def test_boxes_that_overlap_by_more_than_45_hundredths_are_one_object() -> None:

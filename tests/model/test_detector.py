@@ -1,12 +1,15 @@
+import itertools
+
 import pytest
 import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from data.representation import RepresentationConfig, RepresentationName
-from model.detector import DetectorConfig, Preset, SpikingDetector
+from model.detector import DetectorConfig, SpikingDetector
 from model.head import BINS, EMBEDDING, Predictions
-from model.neurons import NeuronConfig, NeuronName
+from model.neuron_config import NeuronConfig, NeuronName
+from model.sizes import Preset
 
 CLASSES = 3
 OUTPUTS = ("sides", "classes", "embeddings")
@@ -23,7 +26,7 @@ def random_frames(seed: int, T: int, B: int, height: int = 64, width: int = 96) 
 def awake(config: DetectorConfig) -> SpikingDetector:
     """An untrained detector in evaluation mode whose norms have seen data; without that it would hardly fire."""
     torch.manual_seed(0)
-    detector = SpikingDetector(config, RepresentationConfig(), CLASSES)
+    detector = SpikingDetector(config, RepresentationConfig(), 4, CLASSES)
     for module in detector.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None  # the mean of what is seen, from the first batch on
@@ -124,7 +127,7 @@ def test_more_than_ten_events_in_a_cell_say_no_more_than_ten(detector: SpikingDe
 
 
 @pytest.mark.parametrize(
-    "neuron", [NeuronConfig(max_spikes=4), NeuronConfig(max_spikes=2), NeuronConfig(name=NeuronName.LIF, max_spikes=1)]
+    "neuron", [NeuronConfig(max_spikes=4), NeuronConfig(max_spikes=2), NeuronConfig(name=NeuronName.LIF)]
 )
 def test_every_weight_layer_but_the_stem_reads_spike_counts(neuron: NeuronConfig) -> None:
     detector = awake(DetectorConfig(neuron=neuron))
@@ -139,22 +142,22 @@ def test_every_weight_layer_but_the_stem_reads_spike_counts(neuron: NeuronConfig
     for spikes in others:
         assert torch.equal(spikes, spikes.round())
         assert spikes.min() >= 0
-        assert spikes.max() <= neuron.max_spikes
+        assert spikes.max() <= neuron.levels
         assert spikes.any()  # a silent layer would prove nothing
 
 
 def test_presets_grow() -> None:
     weights = [
-        sum(weight.numel() for weight in SpikingDetector(config, RepresentationConfig(), CLASSES).parameters())
-        for config in (DetectorConfig(preset=preset) for preset in (Preset.NANO, Preset.SMALL, Preset.BASE))
+        sum(weight.numel() for weight in SpikingDetector(config, RepresentationConfig(), 4, CLASSES).parameters())
+        for config in (DetectorConfig(preset=preset) for preset in Preset)
     ]
-    assert weights[0] * 1.5 < weights[1]
-    assert weights[1] * 1.5 < weights[2]
+    assert len(weights) == 4
+    assert all(small * 1.5 < large for small, large in itertools.pairwise(weights))
 
 
 def test_two_steps_of_training_keep_no_graph() -> None:
     torch.manual_seed(0)
-    detector = SpikingDetector(DetectorConfig(), RepresentationConfig(), CLASSES).train()
+    detector = SpikingDetector(DetectorConfig(), RepresentationConfig(), 4, CLASSES).train()
     for seed in (7, 8):
         # A membrane kept from the first window would lead the second backward into a graph that is freed.
         found = detector(random_frames(seed, 2, 2, 32, 32))
@@ -193,7 +196,7 @@ def test_windows_shown_one_after_the_other_with_carried_membranes_answer_as_one_
 def test_frames_of_every_representation_become_numbers_of_one_scale(
     values: RepresentationConfig, expected: list[float]
 ) -> None:
-    detector = SpikingDetector(DetectorConfig(), values, CLASSES).eval()
+    detector = SpikingDetector(DetectorConfig(), values, 4, CLASSES).eval()
     seen: list[torch.Tensor] = []
     detector.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     frames = torch.zeros(1, 1, values.channels, 32, 32, dtype=torch.uint8)
@@ -204,5 +207,5 @@ def test_frames_of_every_representation_become_numbers_of_one_scale(
 
 def test_a_stacked_histogram_comes_in_through_all_its_channels() -> None:
     stacked = RepresentationConfig(name=RepresentationName.STACKED_HISTOGRAM, bins=5)
-    detector = SpikingDetector(DetectorConfig(), stacked, CLASSES).eval()
+    detector = SpikingDetector(DetectorConfig(), stacked, 4, CLASSES).eval()
     assert answer(detector, torch.zeros(1, 1, 10, 32, 32, dtype=torch.uint8)).classes.shape[:2] == (1, 1)

@@ -8,10 +8,11 @@ import torch
 from torch.nn import functional as F
 
 from data.batches import Batch
+from data.errors import ConfigError
 from data.representation import RepresentationConfig
 from model.detector import DetectorConfig, SpikingDetector
 from model.head import BINS, EMBEDDING, Predictions
-from model.loss import LossConfig, LossTerms, detection_loss
+from model.loss import DetectionLoss, LossConfig, LossTerms, candidates
 from model.overlap import intersection_over_union
 
 BOX = (4.0, 4.0, 20.0, 20.0)  # all sides one stride of 8 from the point (12, 12)
@@ -62,10 +63,17 @@ def labelled(*targets: tuple[float, ...], tracks: list[int] | None = None, steps
     return Batch(torch.empty(0, dtype=torch.uint8), images, ids.repeat(steps), known, torch.zeros(windows).bool(), ())
 
 
-def plain(**changes: float) -> LossConfig:
+def plain(**changes: float | str) -> LossConfig:
     """Every weight 1, alpha .5, gamma 0: plain BCE."""
     weights = {"box": 1.0, "cls": 1.0, "dfl": 1.0, "track": 1.0, "focal_alpha": 0.5, "focal_gamma": 0.0}
     return LossConfig.parse({**weights, "label_smoothing": 0.0, **changes}, "test")
+
+
+def detection_loss(
+    parts: Predictions, batch: Batch, config: LossConfig, class_weights: torch.Tensor | None = None
+) -> LossTerms:
+    """The loss of a first batch."""
+    return DetectionLoss(config, class_weights)(parts, batch)
 
 
 def exact(logits: list[float]) -> Predictions:
@@ -346,7 +354,7 @@ def test_a_track_seen_once_has_no_partner_and_costs_nothing() -> None:
 
 def test_every_term_has_a_gradient_that_reaches_the_first_layer() -> None:
     torch.manual_seed(0)
-    detector = SpikingDetector(DetectorConfig(), RepresentationConfig(), classes=2).train()
+    detector = SpikingDetector(DetectorConfig(), RepresentationConfig(), time_steps=2, classes=2).train()
     frames = torch.randint(0, 4, (2, 2, 2, 64, 64), dtype=torch.uint8)
     rows = (0, 0, 4, 4, 44, 40), (1, 1, 10, 10, 60, 60), (1, 0, 2, 30, 30, 62)
     batch = labelled(*rows, tracks=[1, 2, 3], steps=2, windows=2)
@@ -356,3 +364,90 @@ def test_every_term_has_a_gradient_that_reaches_the_first_layer() -> None:
         (gradient,) = torch.autograd.grad(getattr(terms, name), first, retain_graph=True)
         assert torch.isfinite(gradient).all()
         assert gradient.abs().max() > 0, name
+
+
+def test_tracks_are_told_apart_within_a_recording_only() -> None:
+    # Two steps of one object in each of two recordings, all alike: nothing in a recording is there to be told apart.
+    steps = [two_objects((0.0, 0.0), embeddings=axes(0, 0)) for _ in range(2)]
+    apart = labelled(*TWO_BOXES, tracks=[4, 9 + (1 << 32)], steps=2)
+    together = labelled(*TWO_BOXES, tracks=[4, 9], steps=2)
+    assert detection_loss(along_time(steps), apart, plain()).track.item() == 0
+    # In one recording: one partner and two others at the same likeness.
+    assert detection_loss(along_time(steps), together, plain()).track.item() == pytest.approx(math.log(3), rel=1e-5)
+
+
+def test_an_object_is_compared_with_what_earlier_batches_showed_of_its_recording() -> None:
+    loss = DetectionLoss(plain(track_memory=1))
+    batch = labelled(*TWO_BOXES, tracks=[4, 9])
+    assert loss(two_objects((0.0, 0.0), embeddings=axes(0, 1)), batch).track.item() == 0
+    # Now each is alike to its own past, at 1 / .1, and orthogonal to the other one now and then.
+    terms = loss(two_objects((0.0, 0.0), embeddings=axes(0, 1)), batch)
+    assert terms.track.item() == pytest.approx(math.log(1 + 2 * math.exp(-10)), rel=1e-3)
+    # Both swapped: alike to the other's past, and the batch before the last is forgotten.
+    swapped = loss(two_objects((0.0, 0.0), embeddings=axes(1, 0)), batch)
+    assert swapped.track.item() == pytest.approx(math.log(math.exp(10) + 2), rel=1e-5)
+
+
+def test_what_is_remembered_takes_no_gradient() -> None:
+    loss = DetectionLoss(plain())
+    before, now = (axes(0, 1).requires_grad_() for _ in range(2))
+    batch = labelled(*TWO_BOXES, tracks=[4, 9])
+    loss(two_objects((0.0, 0.0), embeddings=before), batch)
+    loss(two_objects((0.0, 0.0), embeddings=now), batch).total().backward()
+    assert before.grad is None
+    assert now.grad is not None
+
+
+def test_without_a_memory_a_batch_knows_nothing_of_the_one_before() -> None:
+    loss = DetectionLoss(plain(track_memory=0))
+    batch = labelled(*TWO_BOXES, tracks=[4, 9])
+    costs = [loss(two_objects((0.0, 0.0), embeddings=axes(0, 1)), batch).track.item() for _ in range(2)]
+    assert costs == [0, 0]
+
+
+def test_late_steps_weigh_more_by_their_power() -> None:
+    # Steps 1 and 2 of 2 at power 1: .5 and 1, on average 1: 2/3 and 4/3; likewise divided by 2 in the scale.
+    batch = labelled((0, 0, *BOX), steps=2)
+    terms = detection_loss(along_time([exact([0.3]), exact([-0.9])]), batch, plain(time_weight=1))
+    assert terms.cls.item() == pytest.approx((2 / 3 * bce(0.3, 1) + 4 / 3 * bce(-0.9, 1)) / 2, rel=1e-5)
+
+
+def test_varifocal_loss_weighs_objects_by_their_fit_and_background_by_its_score() -> None:
+    # The true box is 16x12 of the predicted 16x16: the target is .75, and so is its weight.
+    config = plain(classification="varifocal", focal_alpha=0.6, focal_gamma=2)
+    p = 1 / (1 + math.exp(0.9))
+    terms = detection_loss(two_objects((0.3, -0.9)), labelled((0, 0, 4, 4, 20, 16)), config)
+    assert terms.cls.item() == pytest.approx(0.75 * bce(0.3, 0.75) + 0.6 * p**2 * bce(-0.9, 0), rel=1e-5)
+
+
+def test_plain_cross_entropy_refuses_a_focus_it_does_not_read() -> None:
+    with pytest.raises(ConfigError, match=r"focal_gamma=2.0 but classification=bce does not read it"):
+        LossConfig.parse({"classification": "bce", "focal_gamma": 2}, "test")
+
+
+def test_with_objectness_presence_is_asked_everywhere_and_the_class_where_something_is() -> None:
+    # Point 1 answers for the box, whose fit is .75; point 2 for none.
+    parts = predicted([one_hot_sides(1, 1, 1, 1)] * 2, [[0.3, -0.2], [-0.9, 0.7]], [(12, 12), (60, 12)])
+    present = replace(parts, objectness=torch.tensor([[[1.5, -0.4]]]))
+    terms = detection_loss(present, labelled((0, 1, 4, 4, 20, 16)), plain(obj=2))
+    assert terms.obj is not None
+    assert terms.obj.item() == pytest.approx(2 * (bce(1.5, 0.75) + bce(-0.4, 0)), rel=1e-5)
+    assert terms.cls.item() == pytest.approx(0.75 * (bce(0.3, 0) + bce(-0.2, 1)), rel=1e-5)
+    assert set(terms.as_dict()) == {"box", "cls", "dfl", "track", "obj"}
+    assert terms.total().item() == pytest.approx(sum(terms.as_dict().values()))
+
+
+def test_a_box_too_small_for_a_point_is_answered_for_within_the_radius() -> None:
+    points, strides = torch.tensor([[4.0, 4.0], [12.0, 4.0], [20.0, 4.0], [8.0, 8.0]]), torch.tensor([8.0, 8, 8, 16])
+    box = torch.tensor([[[5.0, 5, 7, 7]]])  # its centre is (6, 6): 2, 6 and 14 px off the first three, 2 off the last
+    assert candidates(points, strides, box, 0).tolist() == [[[False, False, False, False]]]
+    assert candidates(points, strides, box, 0.5).tolist() == [[[True, False, False, True]]]
+    assert candidates(points, strides, box, 1).tolist() == [[[True, True, False, True]]]
+
+
+def test_a_radius_lets_points_outside_a_box_learn_it() -> None:
+    # From (12, 12) the box of 6 px around (15, 15) begins 0 strides off: the point lies on its corner, not in it.
+    batch = labelled((0, 0, 12, 12, 18, 18))
+    without, within = (detection_loss(exact([0.3]), batch, plain(assign_radius=radius)) for radius in (0, 1))
+    assert without.box.item() == 0
+    assert within.box.item() > 0

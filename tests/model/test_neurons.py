@@ -1,12 +1,15 @@
+import math
+
 import pytest
 import torch
 
 from data.errors import ConfigError
-from model.neurons import NeuronConfig, NeuronName, SpikingNeuron, neuron_factory
+from model.neuron_config import NeuronConfig, NeuronName, Surrogate
+from model.neurons import SpikingNeuron, neuron_factory
 
 
 def fired(config: NeuronConfig, inputs: list[float]) -> list[float]:
-    node = neuron_factory(config)()
+    node = neuron_factory(config, len(inputs))()
     counts: list[float] = node(torch.tensor(inputs).reshape(-1, 1, 1)).flatten().tolist()
     return counts
 
@@ -36,19 +39,102 @@ def test_lif_fires_once_at_most_and_keeps_the_rest() -> None:
     # u = .025 + 3 = 3.025  -> 1, rest 2.025
     # u = 1.0125 + 0        -> 1, rest .0125
     # u = .00625 + .9       -> 0
-    config = NeuronConfig(name=NeuronName.LIF, decay=0.5, max_spikes=1)
+    config = NeuronConfig(name=NeuronName.LIF, decay=0.5)
     assert fired(config, [0.6, 0.6, 0.6, 3.0, 0.0, 0.9]) == [0, 0, 1, 1, 1, 0]
 
 
 @pytest.mark.parametrize(("name", "charge"), [(NeuronName.ILIF, 0.4), (NeuronName.LIF, 0.9)])
 def test_the_least_decay_allowed_forgets_nearly_all(name: NeuronName, charge: float) -> None:
     # Twice the charge would fire, but a hundredth of the first is left when the second comes.
-    assert fired(NeuronConfig(name=name, decay=0.01, max_spikes=1), [charge, charge, 1.3]) == [0, 0, 1]
+    assert fired(NeuronConfig(name=name, decay=0.01), [charge, charge, 1.3]) == [0, 0, 1]
 
 
-def test_a_lif_neuron_that_should_fire_more_than_once_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"trial\.yaml: max_spikes=4 but a LIF neuron fires once.*set max_spikes=1"):
-        NeuronConfig.parse({"name": "lif", "max_spikes": 4}, "trial.yaml")
+@pytest.mark.parametrize(
+    ("name", "setting", "value"),
+    [
+        ("lif", "max_spikes", 1),
+        ("ilif", "surrogate", "sigmoid"),
+        ("ilif", "alpha", 4.0),
+        ("if", "decay", 0.5),
+        ("psn", "threshold", 0.5),
+        ("relu", "decay", 0.5),
+        ("relu", "alpha", 1.0),
+    ],
+)
+def test_a_setting_that_the_neuron_does_not_read_is_refused(name: str, setting: str, value: object) -> None:
+    with pytest.raises(
+        ConfigError, match=rf"trial\.yaml: {setting}={value} but a neuron of name={name} does not read it"
+    ):
+        NeuronConfig.parse({"name": name, setting: value}, "trial.yaml")
+
+
+def test_an_if_neuron_forgets_nothing() -> None:
+    # u = .4, .8, 1.2 -> 1 and rest .2, .6, 1.0 -> 1
+    assert fired(NeuronConfig(name=NeuronName.IF), [0.4, 0.4, 0.4, 0.4, 0.4]) == [0, 0, 1, 0, 1]
+
+
+def test_a_plif_neuron_begins_with_the_decay_it_is_given_and_learns_it() -> None:
+    config = NeuronConfig(name=NeuronName.PLIF, decay=0.5)
+    # As LIF above.
+    assert fired(config, [0.6, 0.6, 0.6, 3.0, 0.0, 0.9]) == [0, 0, 1, 1, 1, 0]
+    node = neuron_factory(config, 2)()
+    # u[1] = v (1 - sigmoid(w)) + x: by w, -v / 4 at decay .5; times ATan's slope 1 / (1 + (pi (u - 1))^2) at u = 1.
+    node(torch.tensor([0.8, 0.6]).reshape(2, 1, 1))[1].sum().backward()
+    (w,) = node.parameters()
+    assert w.grad is not None
+    assert w.grad.item() == pytest.approx(-0.8 / 4 * 1.0)
+
+
+def test_a_psn_neuron_weighs_all_steps_at_once() -> None:
+    node = neuron_factory(NeuronConfig(name=NeuronName.PSN), 2)()
+    weight, bias = (value for _, value in sorted(node.named_parameters(), reverse=True))
+    with torch.no_grad():
+        weight.copy_(torch.tensor([[0.0, 1.0], [2.0, 0.0]]))  # the first step looks at the second
+        bias.fill_(-1.0)
+    # h = (.4 - 1, 2 * .6 - 1) -> 0, 1 ; (1.5 - 1, 0 - 1) -> 1, 0
+    assert node(torch.tensor([[[0.6, 0.0]], [[0.4, 1.5]]])).tolist() == [[[0, 1]], [[1, 0]]]
+
+
+def test_a_psn_neuron_in_half_precision_fires_as_in_full() -> None:
+    torch.manual_seed(0)
+    node = neuron_factory(NeuronConfig(name=NeuronName.PSN), 4)()
+    inputs = torch.randn(4, 1, 100).bfloat16()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = node(inputs)
+    assert half.dtype is torch.bfloat16
+    assert torch.equal(half.float(), node(inputs.float()))
+    assert half.any()
+
+
+def test_a_psn_neuron_refuses_to_carry_a_membrane() -> None:
+    node = neuron_factory(NeuronConfig(name=NeuronName.PSN), 4)()
+    with pytest.raises(ConfigError, match=r"name=psn .* set data\.order=random"):
+        node.carry(torch.tensor([False]))
+
+
+def test_the_twin_that_does_not_spike_is_a_relu() -> None:
+    assert fired(NeuronConfig(name=NeuronName.RELU), [0.3, -2.0, 7.5]) == pytest.approx([0.3, 0, 7.5])
+
+
+@pytest.mark.parametrize(
+    ("surrogate", "alpha", "slope"),
+    [
+        (Surrogate.ATAN, 2.0, 2 / 2 / (1 + (math.pi / 2 * 2 * 0.25) ** 2)),
+        (Surrogate.ATAN, 4.0, 4 / 2 / (1 + (math.pi / 2 * 4 * 0.25) ** 2)),
+        (Surrogate.SIGMOID, 4.0, 4 * math.exp(-1) / (1 + math.exp(-1)) ** 2),
+        (Surrogate.SOFT_SIGN, 2.0, 1 / (2 * 2 * (1 / 2 + 0.25) ** 2)),
+        (Surrogate.PIECEWISE_QUADRATIC, 1.0, 1 - 0.25),
+        (Surrogate.ERF, 2.0, 2 / math.sqrt(math.pi) * math.exp(-((2 * 0.25) ** 2))),
+    ],
+)
+def test_the_gradient_of_a_spike_is_the_surrogates_closed_form(
+    surrogate: Surrogate, alpha: float, slope: float
+) -> None:
+    node = neuron_factory(NeuronConfig(name=NeuronName.LIF, surrogate=surrogate, alpha=alpha), 1)()
+    inputs = torch.tensor([[[1.25]]], requires_grad=True)  # a quarter above the threshold
+    node(inputs).sum().backward()
+    assert inputs.grad is not None
+    assert inputs.grad.item() == pytest.approx(slope, rel=1e-5)
 
 
 @pytest.mark.parametrize("decay", [0.0, 1.0, -0.1])
@@ -59,7 +145,7 @@ def test_a_membrane_that_forgets_all_or_nothing_is_refused(decay: float) -> None
 
 def test_the_gradient_passes_straight_through_inside_0_to_d_and_not_outside() -> None:
     inputs = torch.tensor([-0.5, 0.2, 1.7, 3.9, 4.1, 9.0], requires_grad=True)
-    node = neuron_factory(NeuronConfig(max_spikes=4))()
+    node = neuron_factory(NeuronConfig(max_spikes=4), 1)()
     node(inputs.reshape(1, 1, -1)).sum().backward()
     assert inputs.grad is not None
     assert inputs.grad.tolist() == [0, 1, 1, 1, 0, 0]
@@ -69,25 +155,25 @@ def test_the_gradient_through_time_follows_the_membrane() -> None:
     # u = .6, 2.2, 9.05, .2625 as above. Inside [0, D] a spike takes from the membrane what its input gave, so nothing
     # goes on; the third step is cut at D: its own count does not move, and a quarter of its input reaches the fourth.
     inputs = torch.tensor([0.6, 2.3, 9.0, -1.0], requires_grad=True)
-    neuron_factory(NeuronConfig(decay=0.25, max_spikes=4))()(inputs.reshape(-1, 1, 1)).sum().backward()
+    neuron_factory(NeuronConfig(decay=0.25, max_spikes=4), 1)()(inputs.reshape(-1, 1, 1)).sum().backward()
     assert inputs.grad is not None
     assert inputs.grad.tolist() == [1, 1, 0.25, 1]
 
 
 def test_the_membrane_is_at_rest_again_in_the_next_call() -> None:
-    node = neuron_factory(NeuronConfig(decay=0.5))()
+    node = neuron_factory(NeuronConfig(decay=0.5), 1)()
     for _ in range(2):
         assert node(torch.full((1, 1, 1), 0.4)).item() == 0  # .4 alone does not fire; .4 * .5 + .4 = .6 would
 
 
 def test_cells_of_one_step_do_not_mix() -> None:
-    node = neuron_factory(NeuronConfig(decay=0.5))()
+    node = neuron_factory(NeuronConfig(decay=0.5), 1)()
     inputs = torch.tensor([[[0.4, 0.0], [1.0, 0.4]], [[0.4, 0.4], [0.4, 0.0]]])
     assert node(inputs).tolist() == [[[0, 0], [1, 0]], [[1, 0], [0, 0]]]
 
 
 def resting() -> SpikingNeuron:
-    node = neuron_factory(NeuronConfig(decay=0.5))()
+    node = neuron_factory(NeuronConfig(decay=0.5), 1)()
     assert isinstance(node, SpikingNeuron)
     return node
 

@@ -22,7 +22,8 @@ PANEL = (64 * ZOOM + CAPTION + 2 * BORDER, 96 * ZOOM + 2 * BORDER)
 
 def result(label_us: int, score: float) -> WindowResult:
     truth = Boxes(np.array([label_us]), np.array([[10, 20, 30, 20]], np.float32), np.array([0]), np.array([1]))
-    found = Detections(np.array([[50, 30, 80, 60]], np.float32), np.array([score], np.float32), np.array([1]))
+    box = np.array([[50, 30, 80, 60]], np.float32)
+    found = Detections(box, np.array([score], np.float32), np.array([1]), np.empty((1, 0), np.float32))
     return WindowResult(causal_window(0, label_us, 50_000), None, truth, found)
 
 

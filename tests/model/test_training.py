@@ -14,7 +14,7 @@ from data.manifest import Split
 from model.average_precision import AveragePrecision
 from model.checkpoint import load_checkpoint
 from model.evaluation import evaluate_checkpoint
-from model.loss import detection_loss
+from model.loss import DetectionLoss
 from model.prediction import Validation
 from model.training import EpochReport, Trainer, train
 from model.trial_config import TrialConfig
@@ -183,12 +183,13 @@ def test_a_loss_that_is_not_finite_names_its_term_and_batch_and_touches_no_weigh
 
 
 def gradients(trainer: Trainer, batch: Batch) -> list[torch.Tensor]:
-    loss = detection_loss(trainer.detector(batch.frames_TBCHW), batch, trainer.config.loss).total()
+    loss = DetectionLoss(trainer.config.loss)(trainer.detector(batch.frames_TBCHW), batch).total()
     return list(torch.autograd.grad(loss, list(trainer.detector.parameters())))
 
 
 def test_a_step_follows_the_gradient_of_its_own_batch_alone(tiny_dataset: Dataset) -> None:
-    config = trial(optimizer__name="sgd", optimizer__momentum=0, optimizer__weight_decay=0, optimizer__clip_norm=1e9)
+    plain = {"optimizer__momentum": 0, "optimizer__weight_decay": 0, "optimizer__clip_norm": 1e9}
+    config = trial(optimizer__name="sgd", **plain, loss__track_memory=0)
     trainer = Trainer(config, tiny_dataset, Validation(), CPU)
     first, second, _ = trainer.loader.epoch(1)
     trainer.step(first, "")
@@ -254,8 +255,10 @@ def test_streamed_windows_are_trained_with_the_membranes_of_those_before_them(ti
     assert [True, True] in flags[1:]
 
 
-def test_the_rarer_class_weighs_more_where_weights_are_balanced(tiny_dataset: Dataset) -> None:
-    trainer = Trainer(trial(loss__class_weights="balanced"), tiny_dataset, Validation(windows=2), CPU)
-    assert trainer.class_weights is not None
-    assert trainer.class_weights.tolist() == [1.0, 1.0]  # as many of one class as of the other
-    assert Trainer(trial(), tiny_dataset, Validation(windows=2), CPU).class_weights is None
+def test_the_rarer_class_weighs_more_where_weights_are_balanced(tmp_path: Path, tiny_dataset: Dataset) -> None:
+    # As many boxes of one class as of the other: balanced weights are 1, and the loss is that without any.
+    plain, balanced = (
+        trained(trial(loss__class_weights=kind, training__epochs=1), tiny_dataset, tmp_path / kind)
+        for kind in ("none", "balanced")
+    )
+    assert plain[0].loss == balanced[0].loss

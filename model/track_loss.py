@@ -1,0 +1,54 @@
+"""The loss of track embeddings: alike within a track, unlike between the tracks of a recording."""
+
+from collections import deque
+
+import torch
+from torch.nn import functional as F
+
+TEMPERATURE = 0.1  # of the contrastive loss (Khosla et al. 2020 use 0.07 to 0.1)
+
+
+class TrackMemory:
+    """Embeddings of the last batches, which new ones are compared with too (XBM, Wang et al. 2020).
+
+    A batch shows an object for one window; the memory shows it at other times, and other objects of its recording.
+    """
+
+    def __init__(self, batches: int) -> None:
+        self._kept: deque[tuple[torch.Tensor, torch.Tensor]] = deque(maxlen=batches)
+
+    def remember(self, vectors: torch.Tensor, tracks: torch.Tensor) -> None:
+        """Keep a batch's embeddings `[V, E]` of length 1 and the tracks `[V]` they show."""
+        self._kept.append((vectors.detach(), tracks))
+
+    def recall(self, vectors: torch.Tensor, tracks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """These embeddings and tracks followed by the kept ones."""
+        kept_vectors, kept_tracks = zip((vectors, tracks), *self._kept, strict=True)
+        return torch.cat(kept_vectors), torch.cat(kept_tracks)
+
+
+def track_loss(
+    embeddings: torch.Tensor, tracks: torch.Tensor, positive: torch.Tensor, memory: TrackMemory
+) -> torch.Tensor:
+    """Supervised contrastive loss (Khosla et al. 2020, eq. 2) within each recording.
+
+    Args:
+        embeddings: [I, N, E], not normalised.
+        tracks: int64 [I, N] the track each point answers for; its upper 32 bits number the recording.
+        positive: bool [I, N] which points answer for a box; those of one box and image count as one, by their mean.
+        memory: what was seen before; this batch is added to it.
+    """
+    image, _ = positive.nonzero(as_tuple=True)
+    keys, member = torch.unique(torch.stack([image, tracks[positive]]), dim=1, return_inverse=True)
+    summed = embeddings.new_zeros(keys.shape[1], embeddings.shape[-1]).index_add(0, member, embeddings[positive])
+    vectors, shown = F.normalize(summed, dim=-1), keys[1]
+    others, other_tracks = memory.recall(vectors, shown)
+    memory.remember(vectors, shown)
+    itself = torch.eye(len(vectors), len(others), dtype=torch.bool, device=vectors.device)
+    compared = (shown[:, None] >> 32 == other_tracks >> 32) & ~itself
+    alike = (shown[:, None] == other_tracks) & ~itself
+    likeness = (vectors @ others.T / TEMPERATURE).masked_fill(~compared, -torch.inf)
+    told = alike.any(1) & (compared & ~alike).any(1)  # nothing is told apart without another track
+    log_share = likeness[told].log_softmax(-1).masked_fill(~alike[told], 0).sum(-1)
+    mean: torch.Tensor = -(log_share / alike[told].sum(-1)).sum() / told.sum().clamp(min=1)
+    return mean
