@@ -19,6 +19,7 @@ Colour = tuple[int, int, int]  # blue, green, red
 
 WHITE, BLACK, GREY = (255, 255, 255), (0, 0, 0), (120, 120, 120)
 ON, OFF = (200, 90, 30), (60, 60, 220)  # blue, red
+GREEN = (60, 160, 0)  # true boxes, where found ones stand beside them
 CAPTION = 22  # px of the strip below a picture
 _TEXT = 0.42  # scale of letters
 GIF_COLOURS = 64  # few things are drawn; more only make the file larger
@@ -51,12 +52,14 @@ def track_colour(track_id: int) -> Colour:
 def draw_box(
     image: Image, corners: npt.NDArray[np.floating], text: str, colour: Colour, thickness: int, below: bool = False
 ) -> None:
-    """Draw the outline x1, y1, x2, y2 of a box, in pixels of the image, and its text on a plate above it.
+    """Draw the outline x1, y1, x2, y2 of a box, in pixels of the image, and its text, if any, on a plate above it.
 
     `below`, or where there is no room above, the plate stands below the box.
     """
     x1, y1, x2, y2 = (int(side) for side in corners.round())
     cv2.rectangle(image, (x1, y1), (x2, y2), colour, thickness)
+    if not text:
+        return
     (width, height), deep = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, _TEXT, 1)
     plate = (width + 4, height + deep + 3)
     x = max(min(x1, image.shape[1] - plate[0]), 0)  # the plates of boxes at a border stay inside

@@ -48,9 +48,11 @@ def decode(predictions: Predictions, readout: Readout = Readout.LAST) -> list[De
 
 def _read(predictions: Predictions, readout: Readout) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """One answer a window: corners `[B, N, 4]`, scores `[B, N, K]`, embeddings `[B, N, E]`."""
+    if readout is Readout.LAST:
+        predictions = predictions.part(slice(-1, None), slice(None))  # no other step is asked for anything
     corners, scores, embeddings = predictions.corners(), predictions.scores(), predictions.embeddings
     if readout is Readout.LAST:
-        return corners[-1], scores[-1], embeddings[-1]
+        return corners[0], scores[0], embeddings[0]
     if readout is Readout.MEAN:
         return corners.mean(0), scores.mean(0), embeddings.mean(0)
     surest_1BN = scores.amax(-1).argmax(0, keepdim=True)

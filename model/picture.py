@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from data.boxes import LabelSet
-from data.drawing import Image, captioned, draw_box, events_image, framed, magnification, write_image
+from data.drawing import GREEN, Image, captioned, draw_box, events_image, framed, magnification, write_image
 from data.shards import Shard
 from data.windows import evenly_spaced
 from model.prediction import WindowResult
 
 SHOWN_SCORE = 0.3  # boxes below it are left out of the picture, not of the measurement
 LEAST_WIDTH = 480  # px of one panel
-TRUE, FOUND = (60, 160, 0), (190, 0, 190)  # green, magenta
+FOUND = (190, 0, 190)  # magenta
 
 
 def write_picture(
@@ -38,7 +38,7 @@ def _panel(result: WindowResult, shard: Shard, label_set: LabelSet) -> Image:
     image = events_image(shard.events(window.start_us, window.end_us), shard.size, zoom)
     for (x, y, w, h), class_id in zip(result.truth.xywh, result.truth.class_id, strict=True):
         text = label_set.classes[class_id]
-        draw_box(image, np.array([x, y, x + w, y + h]) * zoom, text, TRUE, thickness=2, below=True)
+        draw_box(image, np.array([x, y, x + w, y + h]) * zoom, text, GREEN, thickness=2, below=True)
     found = result.found
     for corners, score, class_id in zip(found.corners, found.scores, found.classes, strict=True):
         if score >= SHOWN_SCORE:

@@ -18,11 +18,13 @@ from data.manifest import Split
 from data.sampling import Order
 from data.shards import Shard
 from data.windows import Window
-from model.checkpoint import load_checkpoint
+from model.checkpoint import Checkpoint, load_checkpoint
 from model.decoding import Detections, decode
 from model.detector import SpikingDetector
 from model.device import resolve_device
+from model.spike_driven import spike_driven
 from model.streamed_prediction import RecordingRuns
+from model.trial_config import TrialConfig
 
 BATCH = 8  # windows at once; results do not depend on it
 
@@ -47,15 +49,29 @@ class WindowResult:
     found: Detections
 
 
-def predict_checkpoint(path: Path, dataset: Dataset, validation: Validation, device: str) -> list[WindowResult]:
-    """What a checkpoint finds in a split.
+def predict_checkpoint(
+    path: Path, dataset: Dataset, validation: Validation, device: str, driven: bool = False
+) -> tuple[TrialConfig, list[WindowResult]]:
+    """What a checkpoint finds in a split, and how it was configured; `driven` runs it on zeros and ones.
 
     Raises:
         DatasetError: the checkpoint cannot be read, or its label set or sensor is not the dataset's.
-        ConfigError: the device cannot be used.
+        ConfigError: the device cannot be used, or its neurons cannot be driven by spikes.
     """
     target = resolve_device(device)
     checkpoint = load_checkpoint(path, target)
+    check_fits(checkpoint, path, dataset)
+    windows = EvaluationWindows(dataset.shards(validation.split), checkpoint.config.data, validation)
+    detector = spike_driven(checkpoint.detector) if driven else checkpoint.detector
+    return checkpoint.config, windows.predict(detector, target)
+
+
+def check_fits(checkpoint: Checkpoint, path: Path, dataset: Dataset) -> None:
+    """Whether a checkpoint speaks of the dataset's classes and sensor.
+
+    Raises:
+        DatasetError: it does not.
+    """
     if checkpoint.label_set != dataset.label_set:
         ours, theirs = checkpoint.label_set.name, dataset.label_set.name
         raise DatasetError(
@@ -63,8 +79,6 @@ def predict_checkpoint(path: Path, dataset: Dataset, validation: Validation, dev
         )
     if checkpoint.size != dataset.size:
         raise DatasetError(f"{path}: trained for a sensor of {checkpoint.size}, the dataset's is {dataset.size}")
-    windows = EvaluationWindows(dataset.shards(validation.split), checkpoint.config.data, validation)
-    return windows.predict(checkpoint.detector, target)
 
 
 class EvaluationWindows:
@@ -97,11 +111,11 @@ class EvaluationWindows:
 
     def _result(self, window: Window, found: Detections) -> WindowResult:
         shard = self._shards[window.recording]
-        in_sensor = replace(found, corners=_in_sensor(found, shard.size, self._scale))
-        return WindowResult(window, shard.night, shard.boxes.at(window.label_us), in_sensor)
+        placed = replace(found, corners=in_sensor(found, shard.size, self._scale))
+        return WindowResult(window, shard.night, shard.boxes.at(window.label_us), placed)
 
 
-def _in_sensor(found: Detections, size: SensorSize, scale: float) -> npt.NDArray[np.float32]:
+def in_sensor(found: Detections, size: SensorSize, scale: float) -> npt.NDArray[np.float32]:
     """Corners in sensor pixels, clipped to the frame as the labels are."""
     clipped: npt.NDArray[np.float32] = np.clip(found.corners / scale, 0, np.array([*size, *size])).astype(np.float32)
     return clipped

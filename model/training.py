@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -19,9 +19,10 @@ from data.sampling import Order
 from model.average_precision import AveragePrecision
 from model.checkpoint import Checkpoint, save_checkpoint
 from model.compilation import resolve_compile
-from model.detector import SpikingDetector
 from model.device import resolve_device
+from model.diagnosis import diagnose
 from model.evaluation import validate
+from model.initial import initial_detector
 from model.loss import ClassWeights, DetectionLoss, LossTerms
 from model.prediction import EvaluationWindows, Validation
 from model.schedule import make_optimizer, make_schedule
@@ -29,6 +30,7 @@ from model.trial_config import Compile, TrialConfig
 
 BEST = "best.safetensors"
 LAST = "last.safetensors"
+EXAMINED_WINDOWS = 8  # that a diagnosis between epochs looks at
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +45,13 @@ class EpochReport:
     loss: dict[str, float]  # weighted terms by name, mean over the epoch's steps
     lr: float  # learning rate of the epoch's last step
     windows_per_second: float  # trained, without the evaluation
-    seconds: float  # of the whole epoch
+    seconds: float  # of training and evaluation
+    diagnosis: str | None  # what `spiketune diagnose` would say, at epochs 1, 2, 4, 8, ... and the last
 
     def as_metrics(self) -> dict[str, float]:
         """Flat numbers by name, for a tracker."""
         values = asdict(self)
+        del values["diagnosis"]
         terms = {f"loss_{name}": value for name, value in values.pop("loss").items()}
         return {**{name: float(value) for name, value in values.items()}, "loss": sum(terms.values()), **terms}
 
@@ -56,7 +60,6 @@ class Trainer:
     """The state of one training: detector, optimizer, schedule."""
 
     def __init__(self, config: TrialConfig, dataset: Dataset, validation: Validation, device: torch.device) -> None:
-        torch.manual_seed(config.training.seed)
         training = config.training
         self.config = config
         self.dataset = dataset
@@ -67,13 +70,7 @@ class Trainer:
         self.loader = TrainingLoader(dataset.shards(Split.TRAIN), config.data, loading)
         self.windows = EvaluationWindows(dataset.shards(validation.split), config.data, validation)
         compiled = resolve_compile(config, device) is Compile.NEURONS
-        self.detector = SpikingDetector(
-            config.model,
-            config.data.representation,
-            config.data.time_steps,
-            len(dataset.label_set.classes),
-            compiled,
-        ).to(device)
+        self.detector = initial_detector(config, dataset.label_set, compiled).to(device)
         self.loss = DetectionLoss(config.loss, _class_weights(config, dataset, device))
         self.optimizer = make_optimizer(self.detector, config.optimizer)
         self.schedule: LRScheduler = make_schedule(self.optimizer, config.optimizer, training.epochs, len(self.loader))
@@ -100,7 +97,9 @@ class Trainer:
         terms = self.loss(predictions, batch)
         broken = [name for name, value in terms.as_dict().items() if not math.isfinite(value)]
         if broken:
-            raise TrainingError(f"loss term {', '.join(broken)} is not finite in {where}; lower optimizer.lr")
+            raise TrainingError(
+                f"loss term {', '.join(broken)} is not finite in {where} ({self._shown(batch)}); lower optimizer.lr"
+            )
         self.optimizer.zero_grad(set_to_none=True)
         terms.total().backward()
         torch.nn.utils.clip_grad_norm_(self.detector.parameters(), self.config.optimizer.clip_norm)
@@ -108,6 +107,13 @@ class Trainer:
         self.optimizer.step()
         self.schedule.step()
         return terms
+
+    def _shown(self, batch: Batch) -> str:
+        """The windows of a batch, for who looks for what broke a loss."""
+        shards = self.dataset.shards(Split.TRAIN)
+        return ", ".join(
+            f"{shards[window.recording].name} at {window.label_us / 1e6:.3f} s" for window in batch.windows
+        )
 
     def measure(self) -> AveragePrecision:
         """Average precision of the present weights."""
@@ -152,16 +158,26 @@ def train(
             lr=trainer.lr,
             windows_per_second=len(trainer.loader) * trainer.loader.batch_size / (trained - start),
             seconds=time.monotonic() - start,
+            diagnosis=None,
         )
         best = max(best, precision.ap)
-        _save(trainer, report, out)
+        checkpoint = _save(trainer, report, out)
+        if _examined(epoch, config.training.epochs):
+            diagnosis = diagnose(checkpoint, dataset, validation.split, EXAMINED_WINDOWS)
+            report = replace(report, diagnosis=diagnosis.line())
         yield report
 
 
-def _save(trainer: Trainer, report: EpochReport, out: Path) -> None:
+def _examined(epoch: int, last: int) -> bool:
+    """Whether an epoch ends with a diagnosis: often while much changes, and seldom enough to cost little."""
+    return epoch == last or epoch.bit_count() == 1
+
+
+def _save(trainer: Trainer, report: EpochReport, out: Path) -> Checkpoint:
     dataset = trainer.dataset
     metrics = report.as_metrics()
     checkpoint = Checkpoint(trainer.detector, trainer.config, dataset.label_set, dataset.size, report.epoch, metrics)
     save_checkpoint(checkpoint, out / LAST)
     if report.best:
         save_checkpoint(checkpoint, out / BEST)
+    return checkpoint

@@ -12,6 +12,7 @@ from model.detector import DetectorConfig
 from model.loss import LossConfig
 from model.neuron_config import NeuronName
 from model.schedule import OptimizerConfig
+from model.tracking_config import TrackingConfig
 
 
 class Compile(StrEnum):
@@ -40,6 +41,7 @@ class TrialConfig(Config):
     loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingConfig = TrainingConfig()
+    tracking: TrackingConfig = TrackingConfig()
 
     @model_validator(mode="after")
     def _branches_fit(self) -> "TrialConfig":

@@ -6,7 +6,17 @@ import sys
 import typer
 
 from data.errors import InputError, SpiketuneError
-from tuner import cli_audit, cli_cache, cli_data, cli_model, cli_search, cli_show
+from tuner import (
+    cli_audit,
+    cli_cache,
+    cli_data,
+    cli_diagnose,
+    cli_evaluate,
+    cli_model,
+    cli_profile,
+    cli_search,
+    cli_show,
+)
 
 app = typer.Typer(
     help="Finds the best spiking object detector for an event camera.",
@@ -20,7 +30,9 @@ for _command in (
     cli_data.ingest,
     cli_audit.audit,
     cli_model.train,
-    cli_model.evaluate,
+    cli_evaluate.evaluate,
+    cli_diagnose.diagnose,
+    cli_profile.profile,
     cli_search.search,
     cli_search.best,
     cli_search.ui,

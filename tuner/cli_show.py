@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tuner.cli_model import DeviceOption
 from tuner.output import plain_console, print_json, print_line
 
 if TYPE_CHECKING:
+    from data.dataset import Dataset
+    from data.shards import Shard
     from data.summary import DatasetSummary, SplitSummary
+    from model.predicted_boxes import PredictedBoxes
 
 DatasetArgument = Annotated[str, typer.Argument(help="Folder or s3://BUCKET/PREFIX of a dataset.")]
 
@@ -25,11 +29,16 @@ def show(
     ] = None,
     window_ms: Annotated[float, typer.Option(help="How much of the time before is shown.")] = 50.0,
     seconds: Annotated[float | None, typer.Option(help=f"Length of a clip. Default: {CLIP_S:g}.")] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(help="Checkpoint that finds boxes here, or a folder that `evaluate --predictions` wrote."),
+    ] = None,
+    device: DeviceOption = "auto",
     out: Annotated[
         Path | None, typer.Option(help="Picture (.png) or clip (.mp4, .gif) to write. Default: RECORDING.png.")
     ] = None,
 ) -> None:
-    """Draw a recording's events with its boxes, each track in a colour of its own."""
+    """Draw a recording's events with its boxes, or with those a detector finds, each track in a colour of its own."""
     from data.dataset import Dataset
     from data.drawing import write_clip, write_image
     from data.errors import InputError
@@ -46,13 +55,28 @@ def show(
     if not clip and seconds is not None:
         raise InputError(f"--seconds={seconds:g} is the length of a clip, and {path} is a picture; leave it out")
     opened = Dataset.open(dataset)
-    view = RecordingView(find_recording(opened, recording), opened.label_set.classes, round(window_ms * 1000))
+    shard = find_recording(opened, recording)
+    view = RecordingView(shard, opened.label_set.classes, round(window_ms * 1000))
+    length = seconds or CLIP_S
+    start = at if at is not None else view.clip_start_s(length) if clip else view.busiest_s()
+    if predictions is not None:
+        times_us = list(view.clip_times_us(start, length)) if clip else [view.time_us(start)]
+        view = view.over(_found(predictions, opened, shard, times_us, device))
     if clip:
-        length = seconds or CLIP_S
-        write_clip(view.clip(view.clip_start_s(length) if at is None else at, length), path, FRAMES_A_SECOND)
+        write_clip(view.clip(start, length), path, FRAMES_A_SECOND)
     else:
-        write_image(view.picture(view.busiest_s() if at is None else at), path)
+        write_image(view.picture(start), path)
     print_line(str(path))
+
+
+def _found(predictions: Path, dataset: "Dataset", shard: "Shard", times_us: list[int], device: str) -> "PredictedBoxes":
+    """What a checkpoint finds at these times, or a folder holds of the recording."""
+    from model.prediction_files import recording_predictions
+    from model.recording_detections import detect_checkpoint
+
+    if predictions.is_dir():
+        return recording_predictions(predictions, dataset.label_set, shard.name)
+    return detect_checkpoint(predictions, dataset, shard, times_us, device)
 
 
 def data_summary(

@@ -144,6 +144,9 @@ def show_result(console: Console, result: SearchResult, dataset: str) -> None:
     console.print(table)
     for note in result.notes:
         console.print(f"warning: {note}", markup=False)
+    for trial in result.trials:
+        if trial.diagnosis is not None and (trial.scores is None or trial.scores["map"] == 0):
+            console.print(f"mAP of trial {trial.number} is 0: {trial.diagnosis}", markup=False, soft_wrap=True)
     if best is None or best.scores is None:
         console.print("no trial came to a score", markup=False)
         return

@@ -25,15 +25,24 @@ def load_config(file: Path | None, assignments: Sequence[str]) -> TrialConfig:
         source = read_located(file)
         config = configured(source, leaves_in(source, source.tree, ()), (), {})
     for assignment in assignments:
-        leaf, equals, text = assignment.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {assignment}: must be KEY=VALUE, as in loss.box=5")
-        try:
-            value = read_value(text)
-        except yaml.YAMLError:
-            raise ConfigError(f"--set {assignment}: '{text}' is no value YAML can read") from None
+        leaf, value = assigned(assignment)
         config = config.with_leaves({leaf: value}, f"--set {assignment}")
     return config
+
+
+def assigned(assignment: str) -> tuple[str, Any]:
+    """The leaf and the value of a KEY=VALUE.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    leaf, equals, text = assignment.partition("=")
+    if not equals:
+        raise ConfigError(f"--set {assignment}: must be KEY=VALUE, as in loss.box=5")
+    try:
+        return leaf, read_value(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {assignment}: '{text}' is no value YAML can read") from None
 
 
 def leaves_in(source: Located, tree: Mapping[str, Any], key: KeyPath) -> list[GivenLeaf]:

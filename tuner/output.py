@@ -1,6 +1,7 @@
 """Folders to write into, and results printed for machines."""
 
 import json
+import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,7 +34,19 @@ def plain_console() -> Console:
 
 def print_json(result: Mapping[str, Any]) -> None:
     """The one thing on stdout when `--json` is asked for."""
-    sys.stdout.write(json.dumps(result, indent=2, default=float) + "\n")
+    sys.stdout.write(json.dumps(_finite(result), indent=2, allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    """The value with null for what is no number, which JSON cannot say."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, str | int | bool | None):
+        return value
+    number = float(value)  # of numpy too
+    return number if math.isfinite(number) else None
 
 
 def print_line(text: str, *, on_stderr: bool = False) -> None:

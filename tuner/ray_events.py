@@ -75,6 +75,8 @@ class TrialEvents(_LeftOutOfSnapshots, tune.Callback):
         self._study.report(number, metrics)
         # The worker has put the files there before it reported. Ray's on_checkpoint comes later, or never on a halt.
         self._study.keep(number, Path(trial.path) / result["checkpoint_dir_name"] / BEST)
+        if result["diagnosis"] is not None:
+            self._study.tag(number, "diagnosis", result["diagnosis"])
         record = self._study.trial(number)
         for listener in self._listeners:
             listener.reported(record, metrics)

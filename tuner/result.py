@@ -68,6 +68,7 @@ class SearchResult:
             "epoch": best.best_epoch,
             "sampled": best.sampled,
             "config": best.config,
+            "diagnosis": best.diagnosis,
             "checkpoint": str(self.folder / BEST_CHECKPOINT),
         }
 

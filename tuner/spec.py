@@ -167,6 +167,11 @@ def _space(source: Located, file: SearchFile, default: TrialConfig) -> Space:
     keys: list[KeyPath] = []
     for leaf, given in file.space.items():
         check_leaf(source, ("space", leaf), leaf)
+        if leaf.startswith("tracking."):
+            raise ConfigError(
+                f"{source.where(('space', leaf))}: {leaf} is read where tracks are measured, and changes nothing that "
+                "a search maximises; set it in base, and compare values with `spiketune evaluate --tracking --set`"
+            )
         _refuse_epochs(source, ("space", leaf), leaf)
         for key, branch in branches_of(source, leaf, given):
             branches.append(branch)

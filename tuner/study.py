@@ -51,6 +51,7 @@ class TrialRecord:
     scores: Mapping[str, float] | None = None
     checkpoint: str | None = None  # its best.safetensors, below the search's folder
     error: str | None = None
+    diagnosis: str | None = None  # the last that was made: what keeps its mAP from rising, if anything does
 
 
 class Study:
@@ -187,6 +188,7 @@ def _record(trial: FrozenTrial) -> TrialRecord:
         scores={score: facts[score] for score in SCORES} if "best_epoch" in facts else None,
         checkpoint=facts.get("checkpoint"),
         error=facts.get("error"),
+        diagnosis=facts.get("diagnosis"),
     )
 
 

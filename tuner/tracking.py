@@ -105,8 +105,8 @@ class Tracker:
         if child is None:
             return  # asked for, never started
         tags = [RunTag("state", trial.state.value)]
-        if trial.error is not None:
-            tags.append(RunTag("error", trial.error))
+        facts = {"error": trial.error, "diagnosis": trial.diagnosis}
+        tags += [RunTag(name, fact) for name, fact in facts.items() if fact is not None]
         scores = {f"best_{name}": value for name, value in (trial.scores or {}).items()}
         self._log_metrics(child, scores, trial.best_epoch or 0, tags)
         status = "KILLED" if trial.error == INTERRUPTED else _STATUS[trial.state]

@@ -80,4 +80,5 @@ def _report(report: EpochReport, metric: str, folder: Path) -> None:
     metrics = report.as_metrics()
     if not math.isfinite(metrics[metric]):
         raise TrainingError(f"epoch {report.epoch}: {metric} is {metrics[metric]}; training has diverged")
-    tune.report({**metrics, "reported": list(metrics)}, checkpoint=tune.Checkpoint.from_directory(str(folder)))
+    facts = {"reported": list(metrics), "diagnosis": report.diagnosis}
+    tune.report({**metrics, **facts}, checkpoint=tune.Checkpoint.from_directory(str(folder)))

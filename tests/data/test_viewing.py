@@ -1,6 +1,7 @@
 """Viewing: events and boxes of a recording at a time."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from data.boxes import Boxes, LabelSet, label_set
 from data.dataset import Dataset
-from data.drawing import CAPTION, OFF, ON, WHITE, Colour, Image, track_colour
+from data.drawing import CAPTION, GREEN, OFF, ON, WHITE, Colour, Image, track_colour
 from data.errors import InputError
 from data.events import Events, SensorSize
 from data.formats.pedro import DAVIS346
@@ -104,6 +105,39 @@ def test_between_label_times_a_track_lies_on_the_line_between_and_is_drawn_thin(
     assert outlined(image, 7, 30, 50, 30, 20)
     assert thickness(image, 7, 30, 50, 30, 20) == 1
     assert len(places(image, track_colour(3))) == 0
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a detector found, with its scores."""
+
+    boxes: Boxes
+    scores: npt.NDArray[np.float32]
+
+
+FOUND = Answers(
+    boxes((390_000, 62, 51, 30, 20, 0, 12), (420_000, 64, 52, 30, 20, 0, 12), (420_000, 110, 20, 16, 16, 1, 0)),
+    np.array([0.9, 0.8, 0.4], np.float32),
+)
+
+
+def test_what_a_detector_found_last_is_drawn_in_the_colours_of_its_tracks_and_labels_in_green(
+    dataset: Dataset,
+) -> None:
+    over = view(dataset).over(FOUND)
+    image = over.picture(0.4)
+    assert outlined(image, 12, 62, 51, 30, 20)
+    assert thickness(image, 12, 62, 51, 30, 20) >= 2
+    assert len(places(image, GREEN)) > 100
+    assert len(places(image, track_colour(7))) == 0  # the label's own track
+    later = over.picture(0.43)
+    assert outlined(later, 12, 64, 52, 30, 20)
+    assert outlined(later, 0, 110, 20, 16, 16)
+
+
+@pytest.mark.parametrize("at_s", [0.38, 0.471])  # before anything was found, and 51 ms after the last
+def test_what_a_detector_found_long_ago_is_not_drawn(dataset: Dataset, at_s: float) -> None:
+    assert len(places(view(dataset).over(FOUND).picture(at_s), track_colour(12))) == 0
 
 
 @pytest.mark.parametrize("at_s", [0.1, 0.7])

@@ -9,26 +9,31 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from model.average_precision import LabelledBoxes, average_precision
+from model.average_precision import SIZES, average_precision, precision_by_size, precision_of
+from model.coco import CocoBoxes, LabelledBoxes
 
 Row = tuple[int, tuple[float, float, float, float], int, float]  # image, x y w h, class, score
 
 
-def table(rows: Sequence[Row]) -> LabelledBoxes:
+def table(rows: Sequence[Row], crowd: Sequence[bool] | None = None) -> LabelledBoxes:
     return LabelledBoxes(
         np.array([row[0] for row in rows], np.int64),
         np.array([row[1] for row in rows], np.float64).reshape(-1, 4),
         np.array([row[2] for row in rows], np.int64),
         np.array([row[3] for row in rows], np.float64),
+        None if crowd is None else np.array(crowd, np.bool_),
     )
 
 
-def by_pycocotools(truth: Sequence[Row], found: Sequence[Row], classes: int, agnostic: bool) -> COCOeval:
+def by_pycocotools(
+    truth: Sequence[Row], found: Sequence[Row], classes: int, agnostic: bool, crowd: Sequence[bool] | None = None
+) -> COCOeval:
     """The reference implementation, given only the images with a true box."""
+    excused = [False] * len(truth) if crowd is None else crowd
     images = sorted({row[0] for row in truth})
     annotations = [
-        {"id": number, "image_id": image, "bbox": [x, y, w, h], "area": w * h, "iscrowd": 0, "category_id": kind}
-        for number, (image, (x, y, w, h), kind, _) in enumerate(truth, start=1)
+        {"id": row + 1, "image_id": image, "bbox": [x, y, w, h], "area": w * h, "iscrowd": crowd_, "category_id": kind}
+        for row, ((image, (x, y, w, h), kind, _), crowd_) in enumerate(zip(truth, map(int, excused), strict=True))
     ]
     results = [
         {"image_id": image, "bbox": list(xywh), "category_id": kind, "score": score}
@@ -52,13 +57,26 @@ def by_pycocotools(truth: Sequence[Row], found: Sequence[Row], classes: int, agn
     return evaluation
 
 
-def assert_equal_to_pycocotools(truth: Sequence[Row], found: Sequence[Row], classes: int, agnostic: bool) -> None:
-    ours = average_precision(table(truth), table(found), classes, agnostic)
-    reference = by_pycocotools(truth, found, classes, agnostic)
-    precision_TRK = reference.eval["precision"][:, :, :, 0, 2]
-    expected = np.where(precision_TRK[:, 0] < 0, np.nan, precision_TRK.mean(axis=1)).T
-    np.testing.assert_allclose(ours.by_class, expected, rtol=0, atol=1e-9)
-    np.testing.assert_allclose([ours.ap, ours.ap50, ours.ap75], reference.stats[:3], rtol=0, atol=1e-9)
+def assert_equal_to_pycocotools(
+    truth: Sequence[Row], found: Sequence[Row], classes: int, agnostic: bool, crowd: Sequence[bool] | None = None
+) -> None:
+    ours = average_precision(table(truth, crowd), table(found), classes, agnostic)
+    reference = by_pycocotools(truth, found, classes, agnostic, crowd)
+    expected_KTR = undefined_apart(reference.eval["precision"][:, :, :, 0, 2])
+    np.testing.assert_allclose(ours.curves, expected_KTR, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(ours.by_class, expected_KTR.mean(axis=2), rtol=0, atol=1e-9)
+    assert_means_equal([ours.ap, ours.ap50, ours.ap75], reference.stats[:3])
+
+
+def undefined_apart(precision_TRK: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """pycocotools' -1, for a class without truth, as NaN; the class first."""
+    precision_KTR = precision_TRK.transpose(2, 0, 1)
+    return np.where(precision_KTR < 0, np.nan, precision_KTR)
+
+
+def assert_means_equal(ours: list[float], reference: npt.NDArray[np.float64]) -> None:
+    """Where no class is defined, pycocotools says -1 and the protocol 0."""
+    np.testing.assert_allclose(ours, np.maximum(reference, 0), rtol=0, atol=1e-9)
 
 
 def random_rows(seed: int, images: int = 12, classes: int = 4, levels: int = 1_000, crowd: int = 9) -> tuple[Any, Any]:
@@ -126,6 +144,95 @@ def test_ap_equals_pycocotools_when_images_stand_in_no_order() -> None:
         for rows in (truth, found)
     )
     assert_equal_to_pycocotools(mixed_truth, mixed_found, 4, False)
+
+
+@pytest.mark.parametrize("agnostic", [False, True])
+@pytest.mark.parametrize("seed", range(8))
+def test_ap_equals_pycocotools_where_some_truth_is_a_crowd(seed: int, agnostic: bool) -> None:
+    truth, found = random_rows(seed, levels=20)
+    crowd = np.random.default_rng(seed).random(len(truth)) < 0.3
+    assert_equal_to_pycocotools(truth, found, 4, agnostic, crowd.tolist())
+
+
+def test_ap_equals_pycocotools_where_all_truth_of_a_class_is_a_crowd() -> None:
+    truth, found = random_rows(3)
+    crowd = [kind == 1 for _, _, kind, _ in truth]
+    assert_equal_to_pycocotools(truth, found, 4, False, crowd)
+    assert np.isnan(average_precision(table(truth, crowd), table(found), 4).by_class[1]).all()
+
+
+def test_ap_equals_pycocotools_on_boxes_that_only_touch_or_are_nested_or_flat() -> None:
+    truth: list[Row] = [(0, (10, 10, 20, 20), 0, 0), (0, (30, 10, 20, 20), 0, 0), (1, (0, 0, 50, 50), 1, 0)]
+    found: list[Row] = [
+        (0, (30, 30, 20, 20), 0, 0.9),  # meets both true boxes in one corner or edge
+        (0, (20, 10, 20, 20), 0, 0.9),  # half of each
+        (0, (10, 10, 20, 10), 0, 0.8),  # an IoU of exactly .5 with the first
+        (0, (30, 10, 20, 15), 0, 0.8),  # of exactly .75 with the second
+        (0, (10, 10, 0, 20), 0, 0.7),
+        (1, (0, 0, 50, 0), 1, 0.7),
+        (1, (10, 10, 10, 10), 1, 0.6),
+        (1, (0, 0, 50, 50), 1, 0.6),
+    ]
+    for agnostic in (False, True):
+        assert_equal_to_pycocotools(truth, found, 2, agnostic)
+
+
+def test_ap_equals_pycocotools_on_more_than_a_hundred_boxes_of_equal_score() -> None:
+    # Which hundred are kept decides: the right one comes as the 100th of one image and as the 101st of the other.
+    clutter: list[list[Row]] = [[(image, (200, 200, 9, 9), 0, 0.5)] * (99 + image) for image in (0, 1)]
+    found = [row for image in (0, 1) for row in (*clutter[image], (image, SQUARE, 0, 0.5))]
+    truth: list[Row] = [(0, SQUARE, 0, 0), (1, SQUARE, 0, 0)]
+    for agnostic in (False, True):
+        assert_equal_to_pycocotools(truth, found, 1, agnostic)
+    assert 0 < average_precision(table(truth), table(found), 1).ap < 0.02
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_ap_by_size_equals_pycocotools(seed: int) -> None:
+    truth, found = random_rows(seed, levels=50)
+    # Squares of 4 to 180 px, some with an area of exactly 32² or 96², which belongs to both sizes.
+    grown, guesses = (
+        [(image, (x, y, *sides), kind, score) for (image, (x, y, w, h), kind, score) in rows
+         for sides in [(32.0, 32.0) if w < 8 else (96.0, 96.0) if w < 12 else (3 * w, 3 * h)]]
+        for rows in (truth, found)
+    )  # fmt: skip
+    overall, sizes = precision_by_size(CocoBoxes(table(grown), table(guesses), 4))
+    reference = by_pycocotools(grown, guesses, 4, False)
+    assert_means_equal([overall.ap, overall.ap50, overall.ap75], reference.stats[:3])
+    assert list(sizes) == ["small", "medium", "large"]
+    assert_means_equal([part.ap for part in sizes.values()], reference.stats[3:6])
+    for number, part in enumerate(sizes.values(), start=1):
+        expected_KTR = undefined_apart(reference.eval["precision"][:, :, :, number, 2])
+        np.testing.assert_allclose(part.curves, expected_KTR, rtol=0, atol=1e-9)
+
+
+def test_sizes_part_at_areas_of_32_and_96_squared() -> None:
+    assert SIZES == {"small": (0, 1024), "medium": (1024, 9216), "large": (9216, 1e10)}
+
+
+def test_a_found_box_of_another_size_is_not_held_against_it() -> None:
+    small: Row = (0, (0, 0, 20, 20), 0, 0.5)
+    large: Row = (0, (300, 300, 200, 200), 0, 0.9)
+    overall, sizes = precision_by_size(CocoBoxes(table([small]), table([large, small]), 1))
+    assert overall.ap == pytest.approx(0.5)  # the large one comes first and is wrong
+    assert sizes["small"].ap == 1
+    assert not sizes["large"].defined
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_ap_of_some_images_is_that_of_their_boxes_alone(seed: int) -> None:
+    truth, found = random_rows(seed)
+    images = np.array([1, 4, 5, 11, 77])
+    part = precision_of(CocoBoxes(table(truth), table(found), 4), images=images)
+    some_truth, some_found = ([row for row in rows if row[0] in images] for rows in (truth, found))
+    reference = by_pycocotools(some_truth, some_found, 4, False)
+    assert_means_equal([part.ap, part.ap50, part.ap75], reference.stats[:3])
+
+
+def test_ap_of_no_image_is_undefined() -> None:
+    part = precision_of(CocoBoxes(table([(0, SQUARE, 0, 0)]), table([(0, SQUARE, 0, 0.5)]), 2), images=np.array([7]))
+    assert not part.defined
+    assert part.ap == 0
 
 
 SQUARE = (10.0, 10.0, 20.0, 20.0)

@@ -8,11 +8,11 @@ import numpy.typing as npt
 
 from data.boxes import Boxes
 from data.dataset import Dataset
-from data.drawing import CAPTION, OFF, ON, Colour
+from data.drawing import CAPTION, GREEN, OFF, ON, Colour
 from data.manifest import Split
 from data.windows import causal_window
 from model.decoding import Detections
-from model.picture import FOUND, TRUE, write_picture
+from model.picture import FOUND, write_picture
 from model.prediction import WindowResult
 
 ZOOM = 5  # 96 px of the sensor become at least 480
@@ -47,7 +47,7 @@ def test_a_panel_shows_events_and_both_kinds_of_boxes_at_their_places(tiny_datas
     assert image.shape == (*PANEL, 3)
     assert coloured(image, ON).any()
     assert coloured(image, OFF).any()
-    true, found = coloured(image, TRUE), coloured(image, FOUND)
+    true, found = coloured(image, GREEN), coloured(image, FOUND)
     assert true[20 * ZOOM, 10 * ZOOM : 40 * ZOOM].all()
     assert true[20 * ZOOM : 40 * ZOOM, 10 * ZOOM].all()
     assert found[60 * ZOOM, 50 * ZOOM : 80 * ZOOM].all()
@@ -57,7 +57,7 @@ def test_a_panel_shows_events_and_both_kinds_of_boxes_at_their_places(tiny_datas
 def test_a_box_that_the_detector_hardly_believes_in_is_not_drawn(tiny_dataset: Dataset, tmp_path: Path) -> None:
     image = drawn(tiny_dataset, tmp_path / "windows.png", [result(500_000, 0.29)])
     assert not coloured(image, FOUND).any()
-    assert coloured(image, TRUE).any()
+    assert coloured(image, GREEN).any()
 
 
 def test_at_most_six_windows_stand_in_rows_of_three(tiny_dataset: Dataset, tmp_path: Path) -> None:

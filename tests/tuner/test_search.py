@@ -65,7 +65,8 @@ def training(calls: Path, crash: Callable[[int], bool]) -> TrainFunction:
             best = epoch != config.training.epochs
             for name in (BEST, LAST) if best else (LAST,):
                 (out / name).write_text(f"{config.loss.box} {epoch}")
-            yield EpochReport(epoch, value, value + 0.1, value / 2, best, {"box": 1 / epoch}, 0.01, 10.0, 0.1)
+            told = f"seen after epoch {epoch}" if epoch < 3 else None
+            yield EpochReport(epoch, value, value + 0.1, value / 2, best, {"box": 1 / epoch}, 0.01, 10.0, 0.1, told)
 
     return train
 
@@ -118,6 +119,15 @@ def test_every_trial_ends_in_a_true_state(result: SearchResult) -> None:
     for trial in result.trials:
         if trial.state is not TrialState.FAILED:
             assert (trial.epochs == EPOCHS) == (trial.state is TrialState.COMPLETE)
+
+
+def test_every_trial_keeps_the_last_diagnosis_that_was_made_of_it(result: SearchResult, runs: list[Run]) -> None:
+    ended = [trial for trial in result.trials if trial.epochs]
+    assert {trial.diagnosis for trial in ended} <= {"seen after epoch 1", "seen after epoch 2"}
+    assert {trial.diagnosis for trial in ended if trial.epochs >= 2} == {"seen after epoch 2"}
+    for run in runs[1:]:
+        trial = result.trials[int(run.data.tags["trial"])]
+        assert run.data.tags.get("diagnosis") == trial.diagnosis
 
 
 def test_the_default_comes_first_samples_nothing_and_is_never_stopped(result: SearchResult) -> None:
