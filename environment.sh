@@ -106,5 +106,7 @@ step 2 "PyTorch (a large download)"
 install torch
 step 3 "Spiketune and what it needs (some minutes)"
 install -e "$project"
+# TrackEval is what our tracking scores are held against. Alone: it would bring a second OpenCV over the first.
+[ "$wanted" != dev ] || install --no-deps trackeval
 stamp "$VENV/bin/python" >"$VENV/runtime.stamp"
 [ "$wanted" = runtime ] || cp "$VENV/runtime.stamp" "$VENV/$wanted.stamp"

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from data.boxes import Boxes
 from data.dataset import Dataset
-from data.drawing import GREEN, Image, captioned, draw_box, events_image, magnification, track_colour
+from data.drawing import GREY, Image, captioned, draw_box, events_image, magnification, track_colour
 from data.errors import InputError
 from data.shards import Shard
 from data.step_labels import TrackIndex
@@ -70,7 +70,7 @@ class RecordingView:
         shard: the recording.
         classes: names of its classes.
         window_us: how much of the time before it a picture shows.
-        found: what a detector found, drawn in the colours of its tracks; labels are thin and green beside it.
+        found: what a detector found, drawn in the colours of its tracks; labels are thin and grey beside it.
         """
         self._shard = shard
         self._classes = classes
@@ -154,7 +154,7 @@ class RecordingView:
             self._draw(image, boxes, texts, thickness, zoom)
         else:
             for corners in _corners(boxes) * zoom:
-                draw_box(image, corners, "", GREEN, 1)
+                draw_box(image, corners, "", GREY, 1)
             told += self._draw_found(image, self._found, time_us, zoom)
         seconds = (time_us - shard.first_us) / 1e6
         caption = f"{shard.name}  {seconds:.3f} s  {len(events):,} events in {self._window_us / 1000:g} ms  {told}"

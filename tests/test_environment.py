@@ -171,7 +171,7 @@ def test_the_tests_tools_are_added_to_an_environment_that_could_search(machine: 
     keepsake.touch()
     machine.pip_calls()
     assert machine.environment("dev").returncode == 0
-    assert machine.pip_calls() == ["torch", ".[dev]"]
+    assert machine.pip_calls() == ["torch", ".[dev]", "trackeval"]
     assert keepsake.exists()
 
 
@@ -187,7 +187,7 @@ def test_changed_requirements_are_installed(machine: Machine, name: str) -> None
     (machine.project / "pip.fails").unlink()
     machine.pip_calls()
     assert machine.environment("dev").returncode == 0
-    assert machine.pip_calls() == ["torch", ".[dev]"]
+    assert machine.pip_calls() == ["torch", ".[dev]", "trackeval"]
     assert machine.environment("runtime").stdout == ""
 
 

@@ -12,6 +12,7 @@ from tuner import (
     cli_data,
     cli_diagnose,
     cli_evaluate,
+    cli_export,
     cli_model,
     cli_profile,
     cli_search,
@@ -38,6 +39,7 @@ for _command in (
     cli_search.ui,
 ):
     app.command()(_command)
+app.command("export")(cli_export.export)
 app.command("show")(cli_show.show)
 app.command("data")(cli_show.data_summary)
 app.command("cache")(cli_cache.cache)

@@ -11,7 +11,7 @@ import pytest
 
 from data.boxes import Boxes, LabelSet, label_set
 from data.dataset import Dataset
-from data.drawing import CAPTION, GREEN, OFF, ON, WHITE, Colour, Image, track_colour
+from data.drawing import CAPTION, GREY, OFF, ON, WHITE, Colour, Image, track_colour
 from data.errors import InputError
 from data.events import Events, SensorSize
 from data.formats.pedro import DAVIS346
@@ -121,14 +121,14 @@ FOUND = Answers(
 )
 
 
-def test_what_a_detector_found_last_is_drawn_in_the_colours_of_its_tracks_and_labels_in_green(
+def test_what_a_detector_found_last_is_drawn_in_the_colours_of_its_tracks_and_labels_in_grey(
     dataset: Dataset,
 ) -> None:
     over = view(dataset).over(FOUND)
     image = over.picture(0.4)
     assert outlined(image, 12, 62, 51, 30, 20)
     assert thickness(image, 12, 62, 51, 30, 20) >= 2
-    assert len(places(image, GREEN)) > 100
+    assert len(places(image, GREY)) > 100
     assert len(places(image, track_colour(7))) == 0  # the label's own track
     later = over.picture(0.43)
     assert outlined(later, 12, 64, 52, 30, 20)
