@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-_FAR = -1.0  # rank of a point outside a box: below every metric, which is at least 0
+_NONE = -1.0  # rank where there is no pair: below every metric, which is at least 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +18,7 @@ class Assignment:
 
 @torch.no_grad()
 def assign(
-    scores: torch.Tensor,
-    overlaps: torch.Tensor,
-    inside: torch.Tensor,
-    top_k: int,
-    alpha: float,
-    beta: float,
+    near: torch.Tensor, scores: torch.Tensor, overlaps: torch.Tensor, top_k: int, alpha: float, beta: float
 ) -> Assignment:
     """Give each box its `top_k` best-aligned points.
 
@@ -31,25 +26,48 @@ def assign(
     it overlaps most. Its target score is its alignment, scaled so that a box's best point gets the box's best IoU.
 
     Args:
-        scores: [I, M, N] predicted probability of box m's class at point n.
-        overlaps: [I, M, N] IoU of the box predicted at n with box m, in [0, 1].
-        inside: bool [I, M, N], whether point n lies in box m; False for the rows that only pad M.
+        near: bool [I, M, N], whether point n may answer for box m; False for the rows that only pad M.
+        scores: [P] predicted probability of the box's class at the point, for the P pairs of `near.nonzero()`.
+        overlaps: [P] IoU of the box predicted at the point with the box, in [0, 1].
         top_k: points a box at most.
         alpha: exponent of the score.
         beta: exponent of the overlap.
     """
-    alignment = scores.pow(alpha) * overlaps.pow(beta) * inside
-    wanted = _top(alignment, inside, top_k)
-    contested = wanted.sum(1, keepdim=True) > 1
-    best = torch.zeros_like(wanted).scatter_(1, (overlaps * wanted).argmax(1, keepdim=True), value=True)
-    wanted = torch.where(contested, wanted & best, wanted)
-    alignment = alignment * wanted
-    peak = alignment.amax(-1, keepdim=True)
-    quality = alignment / peak.clamp(min=1e-9) * (overlaps * wanted).amax(-1, keepdim=True)
-    return Assignment(wanted.any(1), wanted.int().argmax(1), quality.amax(1))
+    images, M, N = near.shape
+    image, box, point = near.nonzero(as_tuple=True)
+    owner, cell = image * M + box, image * N + point
+    alignment = scores.pow(alpha) * overlaps.pow(beta)
+    wanted = _top(alignment, owner, images * M, top_k).nonzero().flatten()
+    wanted = wanted[_uncontested(overlaps[wanted], cell[wanted], box[wanted], images * N)]
+    owner, cell, alignment = owner[wanted], cell[wanted], alignment[wanted]
+    peak, best = (_highest(values, owner, images * M) for values in (alignment, overlaps[wanted]))
+    positive = torch.zeros(images * N, dtype=torch.bool, device=near.device)
+    answers = torch.zeros(images * N, dtype=torch.int64, device=near.device)
+    quality = alignment.new_zeros(images * N)
+    positive[cell], answers[cell] = True, box[wanted]
+    quality[cell] = alignment / peak[owner].clamp(min=1e-9) * best[owner]
+    return Assignment(positive.view(images, N), answers.view(images, N), quality.view(images, N))
 
 
-def _top(alignment: torch.Tensor, inside: torch.Tensor, top_k: int) -> torch.Tensor:
-    ranks = torch.where(inside, alignment, _FAR)
-    rows = ranks.topk(min(top_k, ranks.shape[-1]), dim=-1).indices
-    return torch.zeros_like(inside).scatter_(-1, rows, value=True) & inside
+def _top(alignment: torch.Tensor, owner: torch.Tensor, boxes: int, top_k: int) -> torch.Tensor:
+    """Which pairs `[P]` are among the best of their box; pairs stand in order of their boxes."""
+    counts = torch.bincount(owner, minlength=boxes)
+    most = max(1, int(counts.max()))
+    place = torch.arange(len(owner), device=owner.device) - (counts.cumsum(0) - counts)[owner]
+    table = alignment.new_full((boxes, most), _NONE)
+    table[owner, place] = alignment
+    rows = table.topk(min(top_k, most), dim=-1).indices
+    return torch.zeros_like(table, dtype=torch.bool).scatter_(-1, rows, value=True)[owner, place]
+
+
+def _uncontested(overlaps: torch.Tensor, cell: torch.Tensor, box: torch.Tensor, cells: int) -> torch.Tensor:
+    """Which pairs `[P]` a point keeps: of the boxes that want it the one it overlaps most, the first of equal ones."""
+    best = overlaps == _highest(overlaps, cell, cells)[cell]
+    first = box.new_full((cells,), torch.iinfo(box.dtype).max)
+    first = first.scatter_reduce(0, cell[best], box[best], "amin")
+    return best & (box == first[cell])
+
+
+def _highest(values: torch.Tensor, group: torch.Tensor, groups: int) -> torch.Tensor:
+    """The highest value of each group, 0 of an empty one."""
+    return values.new_zeros(groups).scatter_reduce(0, group, values, "amax")

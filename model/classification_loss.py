@@ -23,8 +23,8 @@ def classification_loss(
     plain cross entropy. Varifocal loss is eq. 2 of Zhang et al. 2021.
     """
     loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    if kind is Classification.BCE:
-        return loss
+    if kind is Classification.BCE or (kind is Classification.FOCAL and alpha == 0.5 and gamma == 0):
+        return loss  # all the factors are 1
     probability = logits.sigmoid()
     if kind is Classification.VARIFOCAL:
         return torch.where(target > 0, target, alpha * probability.pow(gamma)) * loss

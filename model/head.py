@@ -20,7 +20,9 @@ EMBEDDING = 32  # length of a track embedding
 class Predictions:
     """What the detector says at every time step; nothing is averaged over T."""
 
-    sides: torch.Tensor  # [T, B, N, 4, BINS] logits of the distance left, top, right, bottom, in strides
+    sides: (
+        torch.Tensor
+    )  # [T, B, N, 4, BINS] logits of the distance left, top, right, bottom, in strides; as the net computes
     classes: torch.Tensor  # [T, B, N, K] logits
     embeddings: torch.Tensor  # [T, B, N, EMBEDDING], not normalised
     points: torch.Tensor  # [N, 2] anchor points x, y, in output pixels
@@ -29,9 +31,7 @@ class Predictions:
 
     def corners(self) -> torch.Tensor:
         """Boxes x1, y1, x2, y2 `[T, B, N, 4]` in output pixels: the mean of each side's distribution."""
-        bins = torch.arange(BINS, device=self.sides.device, dtype=self.sides.dtype)
-        distances = self.sides.softmax(-1) @ bins * self.strides[:, None]
-        return torch.cat([self.points - distances[..., :2], self.points + distances[..., 2:]], dim=-1)
+        return box_corners(self.sides, self.points, self.strides)
 
     def part(self, steps: slice, rows: slice) -> "Predictions":
         """What is said at these steps of these rows."""
@@ -43,6 +43,14 @@ class Predictions:
         """How sure the detector is of each class at each point, `[T, B, N, K]` in [0, 1]."""
         classes = self.classes.sigmoid()
         return classes if self.objectness is None else classes * self.objectness.sigmoid()[..., None]
+
+
+def box_corners(sides: torch.Tensor, points: torch.Tensor, strides: torch.Tensor) -> torch.Tensor:
+    """Boxes `[..., 4]` in output pixels of sides `[..., 4, BINS]` at points `[..., 2]` of levels of these strides."""
+    sides = precise(sides)
+    bins = torch.arange(BINS, device=sides.device, dtype=sides.dtype)
+    distances = sides.softmax(-1) @ bins * strides[..., None]
+    return torch.cat([points - distances[..., :2], points + distances[..., 2:]], dim=-1)
 
 
 class _Branch(nn.Module):
@@ -92,18 +100,19 @@ class DecoupledHead(nn.Module):
         boxes = torch.cat([branch(x) for branch, x in zip(self.box, pyramid, strict=True)], dim=2)
         classes = torch.cat([branch(x) for branch, x in zip(self.category, pyramid, strict=True)], dim=2)
         points, strides = anchor_points([(x.shape[-2], x.shape[-1]) for x in pyramid], boxes.device)
-        sides, embeddings, objectness = (_precise(part) for part in boxes.split(self._parts, dim=-1))
+        sides, embeddings, objectness = boxes.split(self._parts, dim=-1)
+        number = torch.promote_types(boxes.dtype, torch.float32)
         return Predictions(
             sides=sides.unflatten(-1, (4, BINS)),
-            classes=_precise(classes),
+            classes=precise(classes),
             embeddings=embeddings,
-            points=points.to(sides.dtype),
-            strides=strides.to(sides.dtype),
-            objectness=objectness.squeeze(-1) if self._parts[-1] else None,
+            points=points.to(number),
+            strides=strides.to(number),
+            objectness=precise(objectness).squeeze(-1) if self._parts[-1] else None,
         )
 
 
-def _precise(logits: torch.Tensor) -> torch.Tensor:
+def precise(logits: torch.Tensor) -> torch.Tensor:
     """Logits in fp32 at least: losses and boxes are not made of half precision."""
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 

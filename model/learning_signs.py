@@ -53,8 +53,8 @@ class _CountingLoss(DetectionLoss):
         super().__init__(config)
         self.positives = 0
 
-    def assignment(self, predictions: Predictions, corners: torch.Tensor, targets: Targets) -> Assignment:
-        found = super().assignment(predictions, corners, targets)
+    def assignment(self, predictions: Predictions, targets: Targets) -> Assignment:
+        found = super().assignment(predictions, targets)
         self.positives += int(found.positive.sum())
         return found
 

@@ -11,7 +11,7 @@ from data.batches import Batch
 from data.config import Config
 from model.assignment import Assignment, assign
 from model.classification_loss import Classification, classification_loss
-from model.head import BINS, Predictions
+from model.head import BINS, Predictions, box_corners, precise
 from model.overlap import complete_iou, intersection_over_union
 from model.track_loss import TrackMemory, track_loss
 
@@ -88,6 +88,16 @@ class Targets:
     real: torch.Tensor  # bool [I, M]; the rest pads
 
 
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The P points that answer for a box."""
+
+    image: torch.Tensor  # int64 [P]
+    point: torch.Tensor  # int64 [P]
+    classes: torch.Tensor  # int64 [P] of the box
+    quality: torch.Tensor  # [P] target score in [0, 1]
+
+
 class DetectionLoss:
     """The loss against the boxes of each time step of each window, and what it remembers of the batches before."""
 
@@ -109,20 +119,24 @@ class DetectionLoss:
         """
         config = self._config
         targets = padded_targets(batch)
-        corners = predictions.corners().flatten(0, 1)
-        assignment = self.assignment(predictions, corners, targets)
-        positive, answer = assignment.positive, assignment.box
+        assignment = self.assignment(predictions, targets)
         steps_I = _step_weights(batch.labelled, config.time_weight)
         scale = (assignment.quality.sum(1) * steps_I).sum().clamp(min=1)
-        weight = (assignment.quality * steps_I[:, None])[positive]
-        wanted = targets.corners.gather(1, answer[..., None].expand(-1, -1, 4))[positive]
-        box = ((1 - complete_iou(corners[positive], wanted)) * weight).sum() / scale
-        dfl = (_distribution_focal(predictions, positive, wanted) * weight).sum() / scale
-        cls, obj = self._scores(predictions, targets.classes.gather(1, answer), assignment, steps_I)
+        # Only the points that answer for a box are looked at: one in a hundred.
+        image, point = assignment.positive.nonzero(as_tuple=True)
+        answer = assignment.box[image, point]
+        quality = assignment.quality[image, point]
+        weight = quality * steps_I[image]
+        at, stride = predictions.points[point], predictions.strides[point]
+        sides, wanted = predictions.sides.flatten(0, 1)[image, point], targets.corners[image, answer]
+        box = ((1 - complete_iou(box_corners(sides, at, stride), wanted)) * weight).sum() / scale
+        dfl = (_distribution_focal(sides, at, stride, wanted) * weight).sum() / scale
+        answers = Answers(image, point, targets.classes[image, answer], quality)
+        cls, obj = self._scores(predictions, answers, steps_I)
         track = box.new_zeros(())
         if config.track:
-            tracks = targets.tracks.gather(1, answer)
-            track = track_loss(predictions.embeddings.flatten(0, 1), tracks, positive, self._memory)
+            tracks = targets.tracks.gather(1, assignment.box)
+            track = track_loss(predictions.embeddings.flatten(0, 1), tracks, assignment.positive, self._memory)
         return LossTerms(
             box=config.box * box,
             cls=config.cls * cls / scale,
@@ -131,36 +145,48 @@ class DetectionLoss:
             obj=None if obj is None else config.obj * obj / scale,
         )
 
-    def assignment(self, predictions: Predictions, corners: torch.Tensor, targets: "Targets") -> Assignment:
+    @torch.no_grad()
+    def assignment(self, predictions: Predictions, targets: "Targets") -> Assignment:
         """Which points `[I, N]` answer for which boxes."""
         config = self._config
-        scores = predictions.scores().detach().flatten(0, 1).transpose(1, 2)
-        scores = scores.gather(1, targets.classes[..., None].expand(-1, -1, scores.shape[-1]))
-        overlaps = intersection_over_union(targets.corners[:, :, None], corners.detach()[:, None])
         near = candidates(predictions.points, predictions.strides, targets.corners, config.assign_radius)
         near &= targets.real[..., None]
-        return assign(scores, overlaps, near, config.assign_top_k, config.assign_alpha, config.assign_beta)
+        # Boxes and scores of the pairs that may be, not of all points.
+        image, box, point = near.nonzero(as_tuple=True)
+        sides = predictions.sides.flatten(0, 1)[image, point]
+        corners = box_corners(sides, predictions.points[point], predictions.strides[point])
+        overlaps = intersection_over_union(targets.corners[image, box], corners)
+        scores = predictions.classes.flatten(0, 1)[image, point, targets.classes[image, box]].sigmoid()
+        if predictions.objectness is not None:
+            scores = scores * predictions.objectness.flatten(0, 1)[image, point].sigmoid()
+        return assign(near, scores, overlaps, config.assign_top_k, config.assign_alpha, config.assign_beta)
 
     def _scores(
-        self, predictions: Predictions, classes: torch.Tensor, assignment: Assignment, steps_I: torch.Tensor
+        self, predictions: Predictions, answers: "Answers", steps_I: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Classification and objectness, summed; with objectness, classes are asked for only where something is."""
-        config, quality = self._config, assignment.quality
+        config = self._config
         kind, alpha, gamma = config.classification, config.focal_alpha, config.focal_gamma
         logits = predictions.classes.flatten(0, 1)
         K = logits.shape[-1]
-        named = F.one_hot(classes, K) * (1 - config.label_smoothing) + config.label_smoothing / K
+        named = F.one_hot(answers.classes, K) * (1 - config.label_smoothing) + config.label_smoothing / K
+        image, point, quality = answers.image, answers.point, answers.quality
         if predictions.objectness is None:
             # The class's score tells the quality too: nothing where a point answers for no box.
-            by_class = classification_loss(logits, named * quality[..., None], kind, alpha, gamma)
+            target = torch.zeros_like(logits)
+            target[image, point] = named.to(logits.dtype) * quality[:, None]
+            by_class, weight = classification_loss(logits, target, kind, alpha, gamma), steps_I[:, None]
             obj = None
         else:
-            by_class = classification_loss(logits, named.to(logits.dtype), kind, alpha, gamma) * quality[..., None]
+            by_class = classification_loss(logits[image, point], named.to(logits.dtype), kind, alpha, gamma)
+            weight = quality * steps_I[image]
             present = predictions.objectness.flatten(0, 1)
-            obj = (classification_loss(present, quality, kind, alpha, gamma).sum(1) * steps_I).sum()
+            wanted = torch.zeros_like(present)
+            wanted[image, point] = quality
+            obj = (classification_loss(present, wanted, kind, alpha, gamma).sum(1) * steps_I).sum()
         if self._class_weights is not None:
             by_class = by_class * self._class_weights
-        return (by_class.sum((1, 2)) * steps_I).sum(), obj
+        return (by_class.sum(-1) * weight).sum(), obj
 
 
 def _step_weights(labelled_TB: torch.Tensor, power: float) -> torch.Tensor:
@@ -177,7 +203,8 @@ def candidates(points: torch.Tensor, strides: torch.Tensor, corners_IM4: torch.T
     of its own can be answered for (YOLOX, Ge et al. 2021).
     """
     low, high = corners_IM4[:, :, None, :2], corners_IM4[:, :, None, 2:]
-    inside = ((points > low) & (points < high)).all(-1)
+    x, y = points.unbind(-1)
+    inside = (x > low[..., 0]) & (x < high[..., 0]) & (y > low[..., 1]) & (y < high[..., 1])
     if not radius:
         return inside
     off = (points - (low + high) / 2).abs().amax(-1)
@@ -200,18 +227,17 @@ def padded_targets(batch: Batch) -> Targets:
     return Targets(corners, classes, tracks, real)
 
 
-def _distribution_focal(predictions: Predictions, positive: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+def _distribution_focal(
+    sides: torch.Tensor, points: torch.Tensor, strides: torch.Tensor, wanted: torch.Tensor
+) -> torch.Tensor:
     """Cross entropy towards the two bins around each side's true distance (Li et al. 2020, eq. 6), `[P]`."""
-    points, strides = predictions.points, predictions.strides
-    image, row = positive.nonzero(as_tuple=True)
-    at, stride = points[row], strides[row, None]
-    distances = torch.cat([at - wanted[:, :2], wanted[:, 2:] - at], dim=-1) / stride
+    distances = torch.cat([points - wanted[:, :2], wanted[:, 2:] - points], dim=-1) / strides[:, None]
     distances = distances.clamp(0, BINS - 1 - 0.01)
     lower = distances.long()
     upper_share = distances - lower
-    logits = predictions.sides.flatten(0, 1)[image, row].flatten(0, 1)
+    likely = precise(sides).log_softmax(-1)
 
     def entropy(bins: torch.Tensor) -> torch.Tensor:
-        return F.cross_entropy(logits, bins.flatten(), reduction="none").view_as(distances)
+        return -likely.gather(-1, bins[..., None]).squeeze(-1)
 
     return (entropy(lower) * (1 - upper_share) + entropy(lower + 1) * upper_share).mean(-1)

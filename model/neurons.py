@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from spikingjelly.activation_based import functional
@@ -13,7 +14,14 @@ from model.neuron_config import NeuronConfig, NeuronName
 
 Neuron = Callable[[], "SpikingNeuron"]
 # Input [T, N], membrane potential [N] before it, learnt numbers -> spikes [T, N] and the potential after it.
-Dynamics = Callable[..., tuple[torch.Tensor, torch.Tensor]]
+GoingOn = Callable[..., tuple[torch.Tensor, torch.Tensor]]
+
+
+class Dynamics(NamedTuple):
+    """A neuron's arithmetic."""
+
+    going_on: GoingOn
+    from_rest: Callable[..., torch.Tensor]  # input, learnt numbers -> spikes; a potential is neither read nor kept
 
 
 class SpikingNeuron(nn.Module):
@@ -37,19 +45,25 @@ class SpikingNeuron(nn.Module):
         return ()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        spikes, potential = self._dynamics(x.flatten(1), self._start(x).flatten(), *self.learnt())
-        if self._continues is not None:
-            # Cut from the graph: gradients end where a batch begins (truncated backpropagation through time).
-            self.potential = potential.detach().view(x.shape[1:])
+        if self._continues is None:
+            return self._dynamics.from_rest(x.flatten(1), *self.learnt()).view_as(x)
+        spikes, potential = self._dynamics.going_on(
+            x.flatten(1), self._start(x, self._continues).flatten(), *self.learnt()
+        )
+        # Cut from the graph: gradients end where a batch begins (truncated backpropagation through time).
+        self.potential = potential.detach().view(x.shape[1:])
         return spikes.view_as(x)
 
-    def _start(self, x: torch.Tensor) -> torch.Tensor:
-        if self._continues is None or self.potential is None or self.potential.shape != x.shape[1:]:
-            # At least fp32: bf16 would lose charge.
-            precision = torch.promote_types(x.dtype, torch.float32)
-            return torch.zeros(x.shape[1:], dtype=precision, device=x.device)
-        rests = ~self._continues.view(-1, *[1] * (x.dim() - 2))
+    def _start(self, x: torch.Tensor, continues: torch.Tensor) -> torch.Tensor:
+        if self.potential is None or self.potential.shape != x.shape[1:]:
+            return _rest(x)
+        rests = ~continues.view(-1, *[1] * (x.dim() - 2))
         return self.potential.masked_fill(rests, 0.0)
+
+
+def _rest(x: torch.Tensor) -> torch.Tensor:
+    """A membrane without charge, for input `[T, ...]`; in fp32 at least, since bf16 would lose charge."""
+    return torch.zeros(x.shape[1:], dtype=torch.promote_types(x.dtype, torch.float32), device=x.device)
 
 
 class LearntDecay(SpikingNeuron):
@@ -67,7 +81,7 @@ class Parallel(SpikingNeuron):
     """SpikingJelly's parallel spiking neuron: each step's potential is a learnt sum over all T steps of the window."""
 
     def __init__(self, config: NeuronConfig, time_steps: int) -> None:
-        super().__init__(config, self._all_at_once)
+        super().__init__(config, Dynamics(_never, self._all_at_once))
         self.psn = PSN(time_steps, config.spike())
 
     def carry(self, continues: torch.Tensor | None) -> None:
@@ -81,10 +95,14 @@ class Parallel(SpikingNeuron):
                 "model.neuron.name=psn sees a window as a whole and carries nothing; set data.order=random"
             )
 
-    def _all_at_once(self, x: torch.Tensor, rest: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _all_at_once(self, x: torch.Tensor) -> torch.Tensor:
         with torch.autocast(x.device.type, enabled=False):  # its matrix product takes one type, and weights are fp32
             spikes: torch.Tensor = self.psn(x.to(self.psn.weight.dtype))
-        return spikes.to(x.dtype), rest
+        return spikes.to(x.dtype)
+
+
+def _never(*_: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    raise AssertionError("a neuron that refuses to carry was told to go on")
 
 
 def neuron_factory(config: NeuronConfig, time_steps: int, compiled: bool = False) -> Neuron:
@@ -120,18 +138,39 @@ def _dynamics(config: NeuronConfig) -> Dynamics:
     def relu(x: torch.Tensor, start: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return torch.relu(x), start
 
-    by_name: dict[NeuronName, Dynamics] = {
+    kinds: dict[NeuronName, GoingOn] = {
         NeuronName.ILIF: ilif,
         NeuronName.LIF: lif,
         NeuronName.PLIF: plif,
         NeuronName.IF: integrate,
         NeuronName.RELU: relu,
     }
-    return by_name[config.name]
+    return Dynamics(kinds[config.name], _from_rest(kinds[config.name]))
 
 
 @functools.cache  # one compilation a process and dynamics, however many detectors it trains
 def _compiled(config: NeuronConfig) -> Dynamics:
+    going_on = _step_by_step(_dynamics(config).going_on)
+    return Dynamics(_fused(going_on), _fused(_from_rest(going_on)))
+
+
+def _from_rest(going_on: GoingOn) -> Callable[..., torch.Tensor]:
+    return lambda x, *learnt: going_on(x, _rest(x), *learnt)[0]
+
+
+def _step_by_step(going_on: GoingOn) -> GoingOn:
+    """The same numbers. Given all steps at once, the compiler writes every step's gradient to memory twice, in fp32."""
+
+    def walked(x: torch.Tensor, start: torch.Tensor, *learnt: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        spikes, potential = [], start
+        for now in x.split(1):
+            fired, potential = going_on(now, potential, *learnt)
+            spikes.append(fired)
+        return torch.cat(spikes), potential
+
+    return walked
+
+
+def _fused(arithmetic: Callable[..., Any]) -> Callable[..., Any]:
     # In this process: a pool of compiler processes would cost each trial their memory for one small kernel.
-    fused: Dynamics = torch.compile(_dynamics(config), dynamic=True, options={"compile_threads": 1})
-    return fused
+    return torch.compile(arithmetic, dynamic=True, options={"compile_threads": 1})

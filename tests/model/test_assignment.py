@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from model.assignment import Assignment, assign
+from model.assignment import Assignment
+from model.assignment import assign as assign_pairs
 
 # Two boxes, four points. With alpha = .5 and beta = 1 the alignment is sqrt(score) * IoU:
 #            point 0        point 1        point 2        point 3
@@ -10,6 +11,13 @@ from model.assignment import Assignment, assign
 SCORES = [[0.81, 0.64, 0.25, 0.99], [0.99, 0.25, 0.36, 0.81]]
 OVERLAPS = [[0.5, 0.8, 0.4, 0.0], [0.0, 0.9, 0.5, 0.6]]
 INSIDE = [[True, True, True, False], [False, True, True, True]]
+
+
+def assign(
+    scores: torch.Tensor, overlaps: torch.Tensor, inside: torch.Tensor, top_k: int, alpha: float, beta: float
+) -> Assignment:
+    """The pairs of tables that say something for every box and point."""
+    return assign_pairs(inside, scores[inside], overlaps[inside], top_k, alpha, beta)
 
 
 def assigned(top_k: int, scores: list[list[float]] = SCORES, padding: int = 0) -> Assignment:
