@@ -23,10 +23,10 @@ sys.path[0] = str(Path(__file__).parent.parent)
 import torch
 
 from model.detector import SpikingDetector
-from model.operation_counts import count_operations
-from model.profiling import Profile, profile_detector
+from model.profiling.operation_counts import count_operations
+from model.profiling.profile import Profile, profile_detector
+from model.profiling.untrained import synthetic_frames, untrained_detector
 from model.trial_config import TrialConfig
-from model.untrained import synthetic_frames, untrained_detector
 
 NETS = (("dense", "pan"), ("dense", "prn"), ("csp", "efm"), ("csp", "pan"), ("plain", "pan"))
 PRESETS = ("nano", "base", "large")

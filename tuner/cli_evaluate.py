@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from data.dataset import Dataset
     from model.prediction import Validation
-    from model.prediction_files import PredictionFormat
-    from model.tracking import TrackedWindow
+    from model.predictions.files import PredictionFormat
+    from model.tracking.tracker import TrackedWindow
 
 _LIGHTS = ("day", "day_agnostic", "night", "night_agnostic")
 _SIZES = ("small", "medium", "large", "unfiltered", "unfiltered_small")
@@ -52,12 +52,12 @@ def evaluate(
 ) -> None:
     """Measure a checkpoint by the Prophesee protocol."""
     from data.dataset import Dataset
-    from model.evaluation import summarize
-    from model.evaluation_figures import write_curves
+    from model.evaluation.figures import write_curves
+    from model.evaluation.protocol import summarize
     from model.picture import write_picture
     from model.prediction import Validation, predict_checkpoint
-    from model.tracking import track_windows, untracked
-    from model.tracking_scores import evaluate_tracks
+    from model.tracking.scores import evaluate_tracks
+    from model.tracking.tracker import track_windows, untracked
 
     validation = Validation(_split(split), streaming=streaming)
     written_as = _format(format)
@@ -91,8 +91,8 @@ def _write(
     folder: Path,
     written_as: "PredictionFormat",
 ) -> None:
-    from model.predicted_boxes import by_recording
-    from model.prediction_files import write_predictions
+    from model.predictions.files import write_predictions
+    from model.predictions.predicted_boxes import by_recording
 
     recordings = by_recording(windows, dataset.shards(validation.split))
     write_predictions(recordings, dataset.label_set, dataset.size, folder, written_as)
@@ -107,7 +107,7 @@ def _split(name: str) -> Any:
 
 
 def _format(name: str) -> "PredictionFormat":
-    from model.prediction_files import PredictionFormat
+    from model.predictions.files import PredictionFormat
 
     if name not in list(PredictionFormat):
         raise InputError(f"--format {name}: must be one of {', '.join(PredictionFormat)}")

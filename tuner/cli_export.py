@@ -24,7 +24,7 @@ def export(
     ] = None,
 ) -> None:
     """Write a detector as ONNX, NIR or TorchScript."""
-    from model.export import ExportFormat, export_checkpoint
+    from model.export.formats import ExportFormat, export_checkpoint
 
     if export_format not in list(ExportFormat):
         raise InputError(f"--format {export_format}: must be one of {', '.join(ExportFormat)}")

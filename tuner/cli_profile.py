@@ -9,7 +9,7 @@ from data.errors import InputError
 from tuner.output import plain_console, print_json, print_line
 
 if TYPE_CHECKING:
-    from model.profiling import Profile, StageProfile
+    from model.profiling.profile import Profile, StageProfile
     from tuner.profile_target import Target
 
 
@@ -36,8 +36,8 @@ def profile(
     """Say what a detector costs, stage by stage: operations, energy, memory traffic, latency."""
     import torch
 
-    from model.profile_figure import write_profile_figure
-    from model.profiling import profile_detector
+    from model.profiling.figure import write_profile_figure
+    from model.profiling.profile import profile_detector
     from tuner.profile_target import Wish, open_target
 
     if out is not None and out.suffix.lower() != ".png":

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from data.dataset import Dataset
     from data.shards import Shard
     from data.summary import DatasetSummary, SplitSummary
-    from model.predicted_boxes import PredictedBoxes
+    from model.predictions.predicted_boxes import PredictedBoxes
 
 DatasetArgument = Annotated[str, typer.Argument(help="Folder or s3://BUCKET/PREFIX of a dataset.")]
 
@@ -71,7 +71,7 @@ def show(
 
 def _found(predictions: Path, dataset: "Dataset", shard: "Shard", times_us: list[int], device: str) -> "PredictedBoxes":
     """What a checkpoint finds at these times, or a folder holds of the recording."""
-    from model.prediction_files import recording_predictions
+    from model.predictions.files import recording_predictions
     from model.recording_detections import detect_checkpoint
 
     if predictions.is_dir():

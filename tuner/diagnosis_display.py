@@ -8,8 +8,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from data.audit.rules import Severity
-from model.diagnosis import Diagnosis
-from model.findings import Finding
+from model.diagnosis.diagnose import Diagnosis
+from model.diagnosis.findings import Finding
 from tuner.output import plain_console
 
 TOLD = 3  # layers told under one cause; --json tells all

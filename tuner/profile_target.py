@@ -16,8 +16,8 @@ from data.manifest import Split
 from model.checkpoint import load_checkpoint
 from model.detector import SpikingDetector
 from model.device import resolve_device
+from model.profiling.untrained import OCCUPANCY, synthetic_frames, untrained_detector
 from model.trial_config import TrialConfig
-from model.untrained import OCCUPANCY, synthetic_frames, untrained_detector
 from tuner.leaves import load_config
 
 DEFAULT_SIZE = SensorSize(640, 360)

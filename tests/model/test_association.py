@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.association import cheapest, cosine_distance, explained_by_motion, overlaps
-from model.kalman import begun
+from model.tracking.association import cheapest, cosine_distance, explained_by_motion, overlaps
+from model.tracking.kalman import begun
 
 
 def test_overlap_is_that_of_paper_and_pencil() -> None:

@@ -9,8 +9,8 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from model.average_precision import SIZES, average_precision, precision_by_size, precision_of
-from model.coco import CocoBoxes, LabelledBoxes
+from model.evaluation.average_precision import SIZES, average_precision, precision_by_size, precision_of
+from model.evaluation.coco import CocoBoxes, LabelledBoxes
 
 Row = tuple[int, tuple[float, float, float, float], int, float]  # image, x y w h, class, score
 

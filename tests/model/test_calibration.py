@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from model.calibration import BINS, calibration, reliability
-from model.coco import LabelledBoxes
+from model.evaluation.calibration import BINS, calibration, reliability
+from model.evaluation.coco import LabelledBoxes
 
 
 def test_the_error_is_the_mean_gap_weighted_by_the_boxes_of_each_bin() -> None:

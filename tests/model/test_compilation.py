@@ -47,7 +47,9 @@ def test_compiled_neurons_fire_and_learn_as_worked_out_by_hand() -> None:
         pytest.skip("this machine has no compiler for torch.compile")
     # As in the tests of the neurons: u = .25 (u - s) + x is .6, 2.2, 9.05 and .2625; D is 4.
     inputs = torch.tensor([0.6, 2.3, 9.0, -1.0], requires_grad=True)
-    counts = neuron_factory(NeuronConfig(decay=0.25, max_spikes=4), 4, compiled=True)()(inputs.reshape(-1, 1, 1))
+    counts = neuron_factory(NeuronConfig(decay=0.25, max_spikes=4, threshold=1.0), 4, compiled=True)()(
+        inputs.reshape(-1, 1, 1)
+    )
     counts.sum().backward()
     assert counts.flatten().tolist() == [1, 2, 4, 0]
     assert inputs.grad is not None

@@ -2,8 +2,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from model.coco import CocoBoxes, LabelledBoxes
-from model.confusion import confusion
+from model.evaluation.coco import CocoBoxes, LabelledBoxes
+from model.evaluation.confusion import confusion
 
 Row = tuple[int, tuple[float, float, float, float], int, float]  # image, x y w h, class, score
 

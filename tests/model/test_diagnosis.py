@@ -23,17 +23,17 @@ from data.step_labels import step_times
 from data.windows import Window
 from model import head
 from model.checkpoint import Checkpoint, load_checkpoint
-from model.diagnosis import Diagnosis, diagnose
-from model.diagnosis_rules import findings
-from model.findings import REMEDIES, Cause
-from model.layer_signs import LayerSigns
-from model.learning_signs import LearningSigns
+from model.diagnosis.diagnose import Diagnosis, diagnose
+from model.diagnosis.findings import REMEDIES, Cause
+from model.diagnosis.layer_signs import LayerSigns
+from model.diagnosis.learning_signs import LearningSigns
+from model.diagnosis.result_signs import ResultSigns
+from model.diagnosis.rules import findings
+from model.diagnosis.vital_signs import VitalSigns
 from model.neurons import SpikingNeuron
 from model.prediction import Validation
-from model.result_signs import ResultSigns
 from model.training import train
 from model.trial_config import TrialConfig
-from model.vital_signs import VitalSigns
 
 SMALL = {
     "data.time_steps": 2,

@@ -16,7 +16,7 @@ from data.windows import Window
 from model.checkpoint import Checkpoint, save_checkpoint
 from model.decoding import Detections
 from model.detector import DetectorConfig, SpikingDetector
-from model.evaluation import evaluate_checkpoint, large_enough, size_limits, summarize, validate
+from model.evaluation.protocol import evaluate_checkpoint, large_enough, size_limits, summarize, validate
 from model.prediction import EvaluationWindows, Validation, WindowResult
 from model.trial_config import TrialConfig
 

@@ -8,8 +8,8 @@ from data.boxes import Boxes, LabelSet
 from data.events import SensorSize
 from data.windows import Window
 from model.decoding import Detections
-from model.evaluation import Evaluation, summarize
-from model.evaluation_figures import write_curves
+from model.evaluation.figures import write_curves
+from model.evaluation.protocol import Evaluation, summarize
 from model.prediction import WindowResult
 
 LABELS = LabelSet("many", tuple(f"kind {number}" for number in range(12)))

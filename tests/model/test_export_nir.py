@@ -11,8 +11,8 @@ import torch
 
 from data.errors import ConfigError
 from model.checkpoint import Checkpoint, save_checkpoint
-from model.export import ExportFormat, export_checkpoint
-from model.export_nir import write_nir
+from model.export.formats import ExportFormat, export_checkpoint
+from model.export.nir_format import write_nir
 from model.head import BINS, EMBEDDING, STRIDES, Predictions, anchor_points
 from tests.model.lively import expected, frames, lively_checkpoint
 from tests.model.nir_interpreter import Interpreter, Values

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.kalman import Array, Motion, begun, centred, corrected, predicted, squared_distance, with_size_held
+from model.tracking.kalman import Array, Motion, begun, centred, corrected, predicted, squared_distance, with_size_held
 
 STILL = np.array([[100.0, 50.0, 40.0, 20.0]])
 

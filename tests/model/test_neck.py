@@ -1,5 +1,7 @@
 """The necks: which level hears of which, and how."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -35,14 +37,14 @@ def pyramid() -> list[torch.Tensor]:
 
 @every_neck
 @pytest.mark.parametrize("depth", [1, 2])
-def test_a_neck_keeps_the_shape_of_every_level(name: NeckName, depth: int):
+def test_a_neck_keeps_the_shape_of_every_level(name: NeckName, depth: int) -> None:
     levels = pyramid()
     out = make_neck(name, nn.ReLU, WIDTHS, depth)(levels)
     assert [level.shape for level in out] == [level.shape for level in levels]
 
 
 @every_neck
-def test_each_level_hears_of_exactly_the_levels_its_architecture_names(name: NeckName):
+def test_each_level_hears_of_exactly_the_levels_its_architecture_names(name: NeckName) -> None:
     levels = pyramid()
     # Running statistics, or the sum over a normalised channel would be constant.
     out = make_neck(name, nn.ReLU, WIDTHS, 1).eval()(levels)
@@ -56,13 +58,13 @@ def test_each_level_hears_of_exactly_the_levels_its_architecture_names(name: Nec
 
 
 @every_neck
-def test_every_convolution_of_a_neck_reads_what_one_neuron_emitted(name: NeckName):
+def test_every_convolution_of_a_neck_reads_what_one_neuron_emitted(name: NeckName) -> None:
     neurons = MarkingNeurons()
     assert_convolutions_read_neurons(make_neck(name, neurons, WIDTHS, 2), neurons, pyramid(), but=set())
 
 
 @every_neck
-def test_every_weight_of_a_neck_learns(name: NeckName):
+def test_every_weight_of_a_neck_learns(name: NeckName) -> None:
     neck = make_neck(name, nn.ReLU, WIDTHS, 2)
     sum(level.square().mean() + level.mean() for level in neck(pyramid())).backward()
     silent = [key for key, weight in neck.named_parameters() if weight.grad is None or not weight.grad.any()]
@@ -70,14 +72,14 @@ def test_every_weight_of_a_neck_learns(name: NeckName):
 
 
 @every_neck
-def test_depth_adds_weights_to_a_neck(name: NeckName):
+def test_depth_adds_weights_to_a_neck(name: NeckName) -> None:
     shallow, deep = (
         sum(weight.numel() for weight in make_neck(name, nn.ReLU, WIDTHS, depth).parameters()) for depth in (1, 2)
     )
     assert deep > shallow
 
 
-def test_the_default_neck_keeps_the_keys_checkpoints_were_written_with():
+def test_the_default_neck_keeps_the_keys_checkpoints_were_written_with() -> None:
     def layer(place: str) -> list[str]:
         return [f"{place}.1.weight"] + [f"{place}.2.{key}" for key in NORM]
 
@@ -91,13 +93,13 @@ def test_the_default_neck_keeps_the_keys_checkpoints_were_written_with():
 
 
 @pytest.mark.parametrize("name", [NeckName.FPN, NeckName.PRN])
-def test_a_top_down_neck_leaves_the_coarsest_level_as_it_is(name: NeckName):
+def test_a_top_down_neck_leaves_the_coarsest_level_as_it_is(name: NeckName) -> None:
     levels = pyramid()
     assert torch.equal(make_neck(name, nn.ReLU, WIDTHS, 1)(levels)[2], levels[2])
 
 
-def test_exact_fusion_halves_what_its_joined_levels_are_compressed_to_by_maxout():
-    neck = make_neck(NeckName.EFM, nn.ReLU, WIDTHS, 1)
+def test_exact_fusion_halves_what_its_joined_levels_are_compressed_to_by_maxout() -> None:
+    neck: Any = make_neck(NeckName.EFM, nn.ReLU, WIDTHS, 1)
     layers = [
         (stage[0][1].in_channels, stage[0][1].out_channels, stage[2].split[1].in_channels)
         for stage in (neck.fine_out, neck.middle_out, neck.coarse_out)
@@ -105,14 +107,14 @@ def test_exact_fusion_halves_what_its_joined_levels_are_compressed_to_by_maxout(
     assert layers == [(8 + 16, 2 * 8, 8), (8 + 16 + 24, 2 * 16, 16), (16 + 24, 2 * 24, 24)]
 
 
-def test_adding_to_the_first_channels_leaves_the_others_alone():
+def test_adding_to_the_first_channels_leaves_the_others_alone() -> None:
     x = torch.tensor([1.0, 2.0, 3.0]).view(1, 1, 3, 1, 1)
     addend = torch.tensor([10.0, 20.0]).view(1, 1, 2, 1, 1)
     assert add_to_first(x, addend).flatten().tolist() == [11.0, 22.0, 3.0]
     assert x.flatten().tolist() == [1.0, 2.0, 3.0]
 
 
-def test_the_partial_residual_adds_to_half_of_a_finer_level_and_nothing_to_the_rest():
+def test_the_partial_residual_adds_to_half_of_a_finer_level_and_nothing_to_the_rest() -> None:
     neck = PartialResidual(nn.ReLU, WIDTHS, 1).eval()
     entered: dict[str, torch.Tensor] = {}
     came_down: dict[str, torch.Tensor] = {}

@@ -20,7 +20,7 @@ def test_ilif_counts_what_the_membrane_holds_and_keeps_the_rest() -> None:
     # u = -.1 + 2.3 = 2.2          -> 2, rest .2
     # u = .05 + 9 = 9.05, cut at D -> 4, rest 5.05
     # u = 1.2625 - 1 = .2625       -> 0
-    config = NeuronConfig(name=NeuronName.ILIF, decay=0.25, max_spikes=4)
+    config = NeuronConfig(name=NeuronName.ILIF, decay=0.25, max_spikes=4, threshold=1.0)
     assert fired(config, [0.6, 2.3, 9.0, -1.0]) == [1, 2, 4, 0]
 
 
@@ -39,14 +39,14 @@ def test_lif_fires_once_at_most_and_keeps_the_rest() -> None:
     # u = .025 + 3 = 3.025  -> 1, rest 2.025
     # u = 1.0125 + 0        -> 1, rest .0125
     # u = .00625 + .9       -> 0
-    config = NeuronConfig(name=NeuronName.LIF, decay=0.5)
+    config = NeuronConfig(name=NeuronName.LIF, decay=0.5, threshold=1.0)
     assert fired(config, [0.6, 0.6, 0.6, 3.0, 0.0, 0.9]) == [0, 0, 1, 1, 1, 0]
 
 
 @pytest.mark.parametrize(("name", "charge"), [(NeuronName.ILIF, 0.4), (NeuronName.LIF, 0.9)])
 def test_the_least_decay_allowed_forgets_nearly_all(name: NeuronName, charge: float) -> None:
     # Twice the charge would fire, but a hundredth of the first is left when the second comes.
-    assert fired(NeuronConfig(name=name, decay=0.01), [charge, charge, 1.3]) == [0, 0, 1]
+    assert fired(NeuronConfig(name=name, decay=0.01, threshold=1.0), [charge, charge, 1.3]) == [0, 0, 1]
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_the_least_decay_allowed_forgets_nearly_all(name: NeuronName, charge: fl
         ("ilif", "surrogate", "sigmoid"),
         ("ilif", "alpha", 4.0),
         ("if", "decay", 0.5),
-        ("psn", "threshold", 0.5),
+        ("psn", "threshold", 1.5),
         ("relu", "decay", 0.5),
         ("relu", "alpha", 1.0),
     ],
@@ -70,11 +70,11 @@ def test_a_setting_that_the_neuron_does_not_read_is_refused(name: str, setting: 
 
 def test_an_if_neuron_forgets_nothing() -> None:
     # u = .4, .8, 1.2 -> 1 and rest .2, .6, 1.0 -> 1
-    assert fired(NeuronConfig(name=NeuronName.IF), [0.4, 0.4, 0.4, 0.4, 0.4]) == [0, 0, 1, 0, 1]
+    assert fired(NeuronConfig(name=NeuronName.IF, threshold=1.0), [0.4, 0.4, 0.4, 0.4, 0.4]) == [0, 0, 1, 0, 1]
 
 
 def test_a_plif_neuron_begins_with_the_decay_it_is_given_and_learns_it() -> None:
-    config = NeuronConfig(name=NeuronName.PLIF, decay=0.5)
+    config = NeuronConfig(name=NeuronName.PLIF, decay=0.5, threshold=1.0)
     # As LIF above.
     assert fired(config, [0.6, 0.6, 0.6, 3.0, 0.0, 0.9]) == [0, 0, 1, 1, 1, 0]
     node = neuron_factory(config, 2)()
@@ -130,7 +130,7 @@ def test_the_twin_that_does_not_spike_is_a_relu() -> None:
 def test_the_gradient_of_a_spike_is_the_surrogates_closed_form(
     surrogate: Surrogate, alpha: float, slope: float
 ) -> None:
-    node = neuron_factory(NeuronConfig(name=NeuronName.LIF, surrogate=surrogate, alpha=alpha), 1)()
+    node = neuron_factory(NeuronConfig(name=NeuronName.LIF, surrogate=surrogate, alpha=alpha, threshold=1.0), 1)()
     inputs = torch.tensor([[[1.25]]], requires_grad=True)  # a quarter above the threshold
     node(inputs).sum().backward()
     assert inputs.grad is not None
@@ -145,7 +145,7 @@ def test_a_membrane_that_forgets_all_or_nothing_is_refused(decay: float) -> None
 
 def test_the_gradient_passes_straight_through_inside_0_to_d_and_not_outside() -> None:
     inputs = torch.tensor([-0.5, 0.2, 1.7, 3.9, 4.1, 9.0], requires_grad=True)
-    node = neuron_factory(NeuronConfig(max_spikes=4), 1)()
+    node = neuron_factory(NeuronConfig(max_spikes=4, threshold=1.0), 1)()
     node(inputs.reshape(1, 1, -1)).sum().backward()
     assert inputs.grad is not None
     assert inputs.grad.tolist() == [0, 1, 1, 1, 0, 0]
@@ -155,25 +155,27 @@ def test_the_gradient_through_time_follows_the_membrane() -> None:
     # u = .6, 2.2, 9.05, .2625 as above. Inside [0, D] a spike takes from the membrane what its input gave, so nothing
     # goes on; the third step is cut at D: its own count does not move, and a quarter of its input reaches the fourth.
     inputs = torch.tensor([0.6, 2.3, 9.0, -1.0], requires_grad=True)
-    neuron_factory(NeuronConfig(decay=0.25, max_spikes=4), 1)()(inputs.reshape(-1, 1, 1)).sum().backward()
+    neuron_factory(NeuronConfig(decay=0.25, max_spikes=4, threshold=1.0), 1)()(
+        inputs.reshape(-1, 1, 1)
+    ).sum().backward()
     assert inputs.grad is not None
     assert inputs.grad.tolist() == [1, 1, 0.25, 1]
 
 
 def test_the_membrane_is_at_rest_again_in_the_next_call() -> None:
-    node = neuron_factory(NeuronConfig(decay=0.5), 1)()
+    node = neuron_factory(NeuronConfig(decay=0.5, threshold=1.0), 1)()
     for _ in range(2):
         assert node(torch.full((1, 1, 1), 0.4)).item() == 0  # .4 alone does not fire; .4 * .5 + .4 = .6 would
 
 
 def test_cells_of_one_step_do_not_mix() -> None:
-    node = neuron_factory(NeuronConfig(decay=0.5), 1)()
+    node = neuron_factory(NeuronConfig(decay=0.5, threshold=1.0), 1)()
     inputs = torch.tensor([[[0.4, 0.0], [1.0, 0.4]], [[0.4, 0.4], [0.4, 0.0]]])
     assert node(inputs).tolist() == [[[0, 0], [1, 0]], [[1, 0], [0, 0]]]
 
 
 def resting() -> SpikingNeuron:
-    node = neuron_factory(NeuronConfig(decay=0.5), 1)()
+    node = neuron_factory(NeuronConfig(decay=0.5, threshold=1.0), 1)()
     assert isinstance(node, SpikingNeuron)
     return node
 

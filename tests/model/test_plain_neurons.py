@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from model.export.plain_neurons import PlainNeuron, plain
 from model.neuron_config import NeuronConfig
 from model.neurons import neuron_factory
-from model.plain_neurons import PlainNeuron, plain
 
 CONFIGS = [
     {"name": "ilif"},
@@ -48,7 +48,7 @@ def test_a_plain_neuron_goes_on_from_where_it_is_told(settings: dict[str, object
 
 
 def test_counts_halfway_between_two_integers_go_to_the_even_one() -> None:
-    neuron = neuron_factory(NeuronConfig(), time_steps=1)()
+    neuron = neuron_factory(NeuronConfig(threshold=1.0), time_steps=1)()
     x = torch.tensor([[[-0.5, 0.5, 1.5, 2.5, 3.5, 4.5]]])
     for fires in (neuron, plain(neuron)):
         assert fires(x).tolist() == [[[0, 0, 2, 2, 4, 4]]]

@@ -21,10 +21,10 @@ from data.formats.prophesee_boxes import read_boxes
 from data.manifest import Split
 from data.windows import causal_window
 from model.decoding import Detections
-from model.predicted_boxes import PredictedBoxes, RecordingPredictions, by_recording
 from model.prediction import WindowResult
-from model.prediction_files import PredictionFormat, read_predictions, write_predictions
-from model.tracking import TrackedWindow, untracked
+from model.predictions.files import PredictionFormat, read_predictions, write_predictions
+from model.predictions.predicted_boxes import PredictedBoxes, RecordingPredictions, by_recording
+from model.tracking.tracker import TrackedWindow, untracked
 
 LABELS = label_set("etram3")
 SIZE = SensorSize(1280, 720)
@@ -161,7 +161,7 @@ def test_a_folder_that_is_there_is_left_alone_and_half_a_folder_never_appears(
         write_predictions([simple()], LABELS, SIZE, tmp_path / "old", form)
     monkeypatch.setattr("json.dumps", _fails)
     monkeypatch.setattr("numpy.save", _fails)
-    monkeypatch.setattr("model.prediction_mot._sequence_info", _fails)
+    monkeypatch.setattr("model.predictions.mot_format._sequence_info", _fails)
     with pytest.raises(OSError, match="disk is full"):
         write_predictions([simple()], LABELS, SIZE, tmp_path / "new", form)
     assert [path.name for path in tmp_path.iterdir()] == ["old"]

@@ -11,11 +11,11 @@ import torch
 from data.errors import ConfigError
 from data.representation import RepresentationConfig
 from model.detector import SpikingDetector
-from model.latency import call_times_ms, percentile
-from model.profile_figure import write_profile_figure
-from model.profiling import Profile, profile_detector
+from model.profiling.figure import write_profile_figure
+from model.profiling.latency import call_times_ms, percentile
+from model.profiling.profile import Profile, profile_detector
+from model.profiling.untrained import synthetic_frames, untrained_detector
 from model.trial_config import TrialConfig
-from model.untrained import synthetic_frames, untrained_detector
 
 CLASSES = 3
 

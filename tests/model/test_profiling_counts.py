@@ -12,15 +12,15 @@ from spikingjelly.activation_based.op_counter import (
 from torch import nn
 
 from data.representation import RepresentationConfig
-from model.activation_memory import BETWEEN, activation_bytes
 from model.detector import SpikingDetector
-from model.firing import firing_rates
 from model.neuron_config import NeuronConfig, NeuronName
-from model.neurons import SpikingNeuron, neuron_factory
-from model.operation_counts import LayerCount, count_operations
+from model.neurons import Dynamics, SpikingNeuron, neuron_factory
+from model.profiling.activation_memory import BETWEEN, activation_bytes
+from model.profiling.firing import firing_rates
+from model.profiling.operation_counts import LayerCount, count_operations
+from model.profiling.untrained import synthetic_frames, untrained_detector
 from model.spike_driven import spike_driven
 from model.trial_config import TrialConfig
-from model.untrained import synthetic_frames, untrained_detector
 
 T = 2
 
@@ -29,7 +29,9 @@ class Emitting(SpikingNeuron):
     """Fires the counts it was given, whatever comes in."""
 
     def __init__(self, counts: torch.Tensor) -> None:
-        super().__init__(NeuronConfig(), lambda _, start: (counts.flatten(1), start))
+        super().__init__(
+            NeuronConfig(), Dynamics(lambda _, start: (counts.flatten(1), start), lambda _: counts.flatten(1))
+        )
 
 
 class Tiny(nn.Module):

@@ -12,7 +12,7 @@ from model.checkpoint import Checkpoint, save_checkpoint
 from model.detector import SpikingDetector
 from model.head import BINS, EMBEDDING, Predictions
 from model.recording_detections import detect_checkpoint, detect_recording
-from model.tracking_config import TrackingConfig
+from model.tracking.config import TrackingConfig
 from model.trial_config import TrialConfig
 
 CPU = torch.device("cpu")
@@ -22,6 +22,7 @@ class Blinking(SpikingDetector):
     """Is sure of a box around (40, 24) in every window that has an event, and half sure of one around (80, 40)."""
 
     def forward(self, frames_TBCHW: torch.Tensor, continues: torch.Tensor | None = None) -> Predictions:
+        assert continues is None
         T, B = frames_TBCHW.shape[:2]
         sides = torch.zeros(T, B, 2, 4, BINS)
         sides[..., 1] = 200.0

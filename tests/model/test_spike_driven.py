@@ -61,7 +61,7 @@ def test_every_weight_but_the_stems_meets_zeros_and_ones(trained: Trainer, frame
     assert len(others) == len([module for module in trained.detector.modules() if isinstance(module, nn.Conv2d)]) - 1
     for spikes in others:
         assert set(spikes.unique().tolist()) <= {0.0, 1.0}
-    assert all(spikes.shape[0] == 4 * 4 for spikes in others)  # T steps of D slots
+    assert all(spikes.shape[0] == 4 * 8 for spikes in others)  # T steps of D slots
     assert sum(bool(spikes.any()) for spikes in others) > len(others) / 2
 
 

@@ -9,8 +9,8 @@ from data.errors import ConfigError
 from data.windows import causal_window
 from model.decoding import Detections
 from model.prediction import WindowResult
-from model.tracking import Tracker, track_windows
-from model.tracking_config import TrackingConfig
+from model.tracking.config import TrackingConfig
+from model.tracking.tracker import Tracker, track_windows
 
 FRAME_US = 33_333
 Box = tuple[float, float]  # the centre of a box, of 40x40 where nothing else is said

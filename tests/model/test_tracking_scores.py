@@ -23,11 +23,11 @@ from data.errors import DatasetError
 from data.events import SensorSize
 from data.windows import causal_window
 from model.decoding import Detections
-from model.predicted_boxes import PredictedBoxes, RecordingPredictions
 from model.prediction import WindowResult
-from model.prediction_files import PredictionFormat, write_predictions
-from model.tracking import TrackedWindow
-from model.tracking_scores import TrackingScores, evaluate_tracks, track_scores
+from model.predictions.files import PredictionFormat, write_predictions
+from model.predictions.predicted_boxes import PredictedBoxes, RecordingPredictions
+from model.tracking.scores import TrackingScores, evaluate_tracks, track_scores
+from model.tracking.tracker import TrackedWindow
 
 SIZE = SensorSize(1280, 720)
 RECORDED = json.loads((Path(__file__).parent / "trackeval_numbers.json").read_text())

@@ -11,9 +11,9 @@ from data.batches import Batch
 from data.dataset import Dataset
 from data.errors import DatasetError, TrainingError
 from data.manifest import Split
-from model.average_precision import AveragePrecision
 from model.checkpoint import load_checkpoint
-from model.evaluation import evaluate_checkpoint
+from model.evaluation.average_precision import AveragePrecision
+from model.evaluation.protocol import evaluate_checkpoint
 from model.loss import DetectionLoss
 from model.prediction import Validation
 from model.training import EpochReport, Trainer, train

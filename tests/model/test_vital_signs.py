@@ -17,20 +17,20 @@ from data.manifest import Split
 from data.windows import Window
 from model.checkpoint import Checkpoint
 from model.detector import SpikingDetector
+from model.diagnosis.layer_signs import silence_watched
+from model.diagnosis.learning_signs import learning_signs, stages
+from model.diagnosis.movement import relative_distance
+from model.diagnosis.renaming import permutation
+from model.diagnosis.result_signs import filter_counts, shares_within
+from model.diagnosis.vital_signs import examine
 from model.head import BINS, EMBEDDING, Predictions
-from model.layer_signs import silence_watched
-from model.learning_signs import learning_signs, stages
-from model.loss import DetectionLoss
 from model.initial import initial_detector
-from model.movement import relative_distance
+from model.loss import DetectionLoss
 from model.neuron_config import NeuronConfig
 from model.neurons import neuron_factory
 from model.prediction import Validation
-from model.renaming import permutation
-from model.result_signs import filter_counts, shares_within
 from model.training import Trainer
 from model.trial_config import TrialConfig
-from model.vital_signs import examine
 
 CONFIG = TrialConfig().with_leaves(
     {"data.time_steps": 2, "training.batch_size": 4, "training.seed": 11, "training.compile": "off"}, ""
@@ -68,7 +68,7 @@ def test_a_channel_is_silent_until_it_fires_in_any_call() -> None:
     assert silent == {"0": 0.5}  # nobody watches any more
 
 
-def test_a_layer_whose_input_is_always_three_fires_three_spikes_a_step(
+def test_a_layer_whose_input_is_always_three_fires_six_spikes_of_a_half_a_step(
     fresh: Checkpoint, tiny_dataset: Dataset
 ) -> None:
     norm = fresh.detector.get_submodule("backbone.stages.0.0.2")
@@ -79,9 +79,9 @@ def test_a_layer_whose_input_is_always_three_fires_three_spikes_a_step(
         norm.bias[:12] = -1.0  # a quarter of the 48 channels
     signs = examine(fresh, tiny_dataset, windows=2)
     (layer,) = [layer for layer in signs.layers if layer.name == "backbone.stages.0.1.split.0"]
-    assert layer.rate == pytest.approx(0.75 * 3)  # 3 a step leaves nothing on the membrane for the next
-    assert layer.training_rate == pytest.approx(0.75 * 3)
-    assert (layer.silent, layer.levels) == (0.25, 4)
+    assert layer.rate == pytest.approx(0.75 * 6)  # 6 of .5 leave nothing on the membrane for the next step
+    assert layer.training_rate == pytest.approx(0.75 * 6)
+    assert (layer.silent, layer.levels) == (0.25, 8)
 
 
 def test_layers_stand_in_the_order_in_which_they_run(fresh: Checkpoint, tiny_dataset: Dataset) -> None:

@@ -15,7 +15,7 @@ from data.errors import DatasetError, InputError
 from data.events import SensorSize
 from data.manifest import Split
 from model.checkpoint import Checkpoint, save_checkpoint
-from model.learning_signs import training_batches
+from model.diagnosis.learning_signs import training_batches
 from model.initial import initial_detector
 from model.trial_config import TrialConfig
 from tuner.cli_diagnose import diagnose

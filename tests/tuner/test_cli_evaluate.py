@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 from data.dataset import Dataset
 from data.errors import InputError
 from model.prediction import Validation
-from model.prediction_files import PredictionFormat, read_predictions
+from model.predictions.files import PredictionFormat, read_predictions
 from model.training import LAST, train
 from model.trial_config import TrialConfig
 from tuner.cli_evaluate import evaluate

@@ -13,8 +13,8 @@ from data.dataset import Dataset
 from data.errors import ConfigError, DatasetError, InputError
 from data.representation import RepresentationConfig
 from model.checkpoint import Checkpoint, save_checkpoint
+from model.profiling.untrained import synthetic_frames, untrained_detector
 from model.trial_config import TrialConfig
-from model.untrained import synthetic_frames, untrained_detector
 from tuner.cli_profile import profile
 
 app = typer.Typer()

@@ -1,0 +1,1 @@
+"""What a detector is worth, by the Prophesee protocol."""

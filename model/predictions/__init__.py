@@ -1,0 +1,1 @@
+"""What was found in recordings, as files that other tools read."""

@@ -1,0 +1,1 @@
+"""What a detector costs, stage by stage."""

@@ -1,0 +1,1 @@
+"""Detections of successive windows become tracks, and tracks are scored."""
