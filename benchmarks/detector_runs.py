@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.detector_merits import Merits, merits
-from benchmarks.yolov8_peer import Yolov8n, Yolov8Trainer
+from benchmarks.yolov8_peer import OWN_RECIPE, SHORT_RECIPE, Yolov8n, Yolov8Trainer
 from data.batches import Batch
 from data.dataset import Dataset
 from data.loading import LoadingPlan, TrainingLoader
@@ -35,6 +35,15 @@ class Net(StrEnum):
     ILIF = "I-LIF nano"
     RELU = "ReLU twin"
     YOLOV8N = "YOLOv8n"
+    YOLOV8N_SHORT = "YOLOv8n, a step a batch"
+
+    @property
+    def is_peer(self) -> bool:
+        """Whether it is none of our own nets."""
+        return self in RECIPES
+
+
+RECIPES = {Net.YOLOV8N: OWN_RECIPE, Net.YOLOV8N_SHORT: SHORT_RECIPE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +114,7 @@ class _Peer:
         self._windows = EvaluationWindows(self._dataset.shards(Split.VAL), config.data, Validation())
         classes = len(self._dataset.label_set.classes)
         self._net = Yolov8n(config.data.time_steps * config.data.representation.channels, classes)
-        self._trainer = Yolov8Trainer(self._net, self.loader, training.epochs, classes)
+        self._trainer = Yolov8Trainer(self._net, self.loader, training.epochs, classes, RECIPES[job.net])
 
     def step(self, batch: Batch) -> None:
         self._trainer.step(batch, 0)
@@ -150,7 +159,7 @@ def _one_thread() -> None:
 
 
 def _started(job: Job) -> _Ours | _Peer:
-    return _Peer(job) if job.net is Net.YOLOV8N else _Ours(job)
+    return _Peer(job) if job.net.is_peer else _Ours(job)
 
 
 def _outcome(job: Job) -> Outcome:

@@ -23,10 +23,19 @@ from data.batches import Batch
 from data.loading import TrainingLoader
 from model.detector import COUNT_CAP, DetectorConfig
 
-# Batches as small as ours: with its 64 images a step, by gradients added up, it would take 16 times fewer steps and
-# learn far less in these minutes.
-NOMINAL_BATCH = 4
-WARM_UP_SHARE = 0.1  # of a training at most; its three epochs would be all of a short one
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What of its training depends on how long it lasts."""
+
+    nominal_batch: int  # images a step, by gradients of batches added up
+    warm_up_share: float  # of the training that its three epochs of warm-up take at most
+
+
+# As its trainer does. It was made for long trainings: a short one has few steps of 64 images.
+OWN_RECIPE = Recipe(nominal_batch=64, warm_up_share=1.0)
+# The peer at its best in short ones: a step for each batch of 4, as ours, and a short warm-up.
+SHORT_RECIPE = Recipe(nominal_batch=4, warm_up_share=0.1)
 
 
 def ultralytics() -> types.SimpleNamespace:
@@ -64,6 +73,10 @@ class Answer:
     boxes: torch.Tensor  # [1, B, N, 4] corners in output pixels
     probabilities: torch.Tensor  # [1, B, N, K]
     embeddings: torch.Tensor  # [1, B, N, 1]: it has none
+
+    def part(self, steps: slice, rows: slice) -> "Answer":
+        said = (self.boxes, self.probabilities, self.embeddings)
+        return Answer(*(values[steps, rows] for values in said))
 
     def corners(self) -> torch.Tensor:
         return self.boxes
@@ -118,21 +131,21 @@ def _last_step(batch: Batch) -> dict[str, torch.Tensor]:
 class Yolov8Trainer:
     """Its trainer's loop: warm-up, linear fall of the learning rate, clipped gradients, averaged weights."""
 
-    def __init__(self, detector: Yolov8n, loader: TrainingLoader, epochs: int, classes: int) -> None:
+    def __init__(self, detector: Yolov8n, loader: TrainingLoader, epochs: int, classes: int, recipe: Recipe) -> None:
         package = ultralytics()
         self.detector, self._loader, self._epochs = detector, loader, epochs
         settings = package.get_cfg()
         stand_in = types.SimpleNamespace(args=settings, data={"nc": classes})  # all that is read of a trainer
         steps = len(loader) * epochs
-        self._every = max(round(NOMINAL_BATCH / loader.batch_size), 1)  # batches whose gradients are added up
-        decay = settings.weight_decay * loader.batch_size * self._every / NOMINAL_BATCH
+        self._every = max(round(recipe.nominal_batch / loader.batch_size), 1)  # batches whose gradients are added up
+        decay = settings.weight_decay * loader.batch_size * self._every / recipe.nominal_batch
         self._optimizer = package.BaseTrainer.build_optimizer(
             stand_in, detector.net, "auto", settings.lr0, settings.momentum, decay, steps / self._every
         )
         for group in self._optimizer.param_groups:
             group["initial_lr"] = group["lr"]
         self._settings = settings
-        self._warm_up = round(min(settings.warmup_epochs * len(loader), WARM_UP_SHARE * steps))
+        self._warm_up = round(min(min(settings.warmup_epochs, epochs - 1) * len(loader), recipe.warm_up_share * steps))
         self._averaged: Any = package.ModelEMA(detector.net)
         self._batches = 0  # so far
 

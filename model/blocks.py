@@ -3,6 +3,8 @@
 All modules here map `[T, B, C, H, W] -> [T, B, C', H', W']`.
 """
 
+from collections.abc import Sequence
+
 import torch
 from spikingjelly.activation_based import layer
 from torch import nn
@@ -21,6 +23,12 @@ def conv_norm(inputs: int, outputs: int, kernel: int, stride: int) -> tuple[nn.M
     """A convolution without bias and its batch norm."""
     conv = layer.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False, step_mode="m")
     return conv, layer.BatchNorm2d(outputs, step_mode="m")
+
+
+def joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The channels of all parts side by side; as pictures, since of sequences torch forgets the layout."""
+    pictures = [part.flatten(0, 1) for part in parts]
+    return torch.cat(pictures, dim=1).unflatten(0, (parts[0].shape[0], -1))
 
 
 class MembraneResidual(nn.Module):
@@ -49,7 +57,7 @@ class CrossStagePartial(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         around, through = self.split(x).chunk(2, dim=2)
-        merged: torch.Tensor = self.merge(torch.cat([around, self.blocks(through)], dim=2))
+        merged: torch.Tensor = self.merge(joined([around, self.blocks(through)]))
         return merged
 
 
@@ -75,5 +83,5 @@ class SpatialPyramidPooling(nn.Module):
         pooled = [self.reduce(x)]
         for _ in range(3):
             pooled.append(self.pool(pooled[-1]))
-        merged: torch.Tensor = self.merge(torch.cat(pooled, dim=2))
+        merged: torch.Tensor = self.merge(joined(pooled))
         return merged

@@ -4,7 +4,7 @@ import torch
 from spikingjelly.activation_based import layer
 from torch import nn
 
-from model.blocks import NeuronConvNorm
+from model.blocks import NeuronConvNorm, joined
 from model.neurons import Neuron
 
 
@@ -25,7 +25,7 @@ class TwoWayDense(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         near, far = self.bottleneck(x).chunk(2, dim=2)
-        return torch.cat([x, self.near(near), self.far(far)], dim=2)
+        return joined([x, self.near(near), self.far(far)])
 
 
 class DenseStage(nn.Sequential):

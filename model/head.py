@@ -20,9 +20,8 @@ EMBEDDING = 32  # length of a track embedding
 class Predictions:
     """What the detector says at every time step; nothing is averaged over T."""
 
-    sides: (
-        torch.Tensor
-    )  # [T, B, N, 4, BINS] logits of the distance left, top, right, bottom, in strides; as the net computes
+    # [T, B, N, 4, BINS] logits of the distance left, top, right, bottom, in strides; in the type the net computes in
+    sides: torch.Tensor
     classes: torch.Tensor  # [T, B, N, K] logits
     embeddings: torch.Tensor  # [T, B, N, EMBEDDING], not normalised
     points: torch.Tensor  # [N, 2] anchor points x, y, in output pixels

@@ -7,7 +7,7 @@ from spikingjelly.activation_based import layer
 from torch import nn
 
 from model.backbone import Pyramid
-from model.blocks import CrossStagePartial, Maxout, NeuronConvNorm
+from model.blocks import CrossStagePartial, Maxout, NeuronConvNorm, joined
 from model.neurons import Neuron
 
 
@@ -32,8 +32,8 @@ class FeaturePyramid(nn.Module):
 
     def forward(self, pyramid: Pyramid) -> Pyramid:
         fine, middle, coarse = pyramid
-        middle_out = self.middle_out(torch.cat([self.upsample(coarse), middle], dim=2))
-        fine_out = self.fine_out(torch.cat([self.upsample(middle_out), fine], dim=2))
+        middle_out = self.middle_out(joined([self.upsample(coarse), middle]))
+        fine_out = self.fine_out(joined([self.upsample(middle_out), fine]))
         return fine_out, middle_out, coarse
 
 
@@ -53,10 +53,10 @@ class PathAggregation(nn.Module):
 
     def forward(self, pyramid: Pyramid) -> Pyramid:
         fine, middle, coarse = pyramid
-        middle_down = self.middle_down(torch.cat([self.upsample(coarse), middle], dim=2))
-        fine_out = self.fine_out(torch.cat([self.upsample(middle_down), fine], dim=2))
-        middle_out = self.middle_out(torch.cat([self.fine_up(fine_out), middle_down], dim=2))
-        coarse_out = self.coarse_out(torch.cat([self.middle_up(middle_out), coarse], dim=2))
+        middle_down = self.middle_down(joined([self.upsample(coarse), middle]))
+        fine_out = self.fine_out(joined([self.upsample(middle_down), fine]))
+        middle_out = self.middle_out(joined([self.fine_up(fine_out), middle_down]))
+        coarse_out = self.coarse_out(joined([self.middle_up(middle_out), coarse]))
         return fine_out, middle_out, coarse_out
 
 
@@ -80,9 +80,9 @@ class ExactFusion(nn.Module):
 
     def forward(self, pyramid: Pyramid) -> Pyramid:
         fine, middle, coarse = pyramid
-        fine_out = self.fine_out(torch.cat([fine, self.upsample(middle)], dim=2))
-        middle_out = self.middle_out(torch.cat([self.fine_up(fine), middle, self.upsample(coarse)], dim=2))
-        coarse_out = self.coarse_out(torch.cat([self.middle_up(middle), coarse], dim=2))
+        fine_out = self.fine_out(joined([fine, self.upsample(middle)]))
+        middle_out = self.middle_out(joined([self.fine_up(fine), middle, self.upsample(coarse)]))
+        coarse_out = self.coarse_out(joined([self.middle_up(middle), coarse]))
         return fine_out, middle_out, coarse_out
 
 
@@ -117,7 +117,7 @@ def make_neck(name: NeckName, neuron: Neuron, widths: tuple[int, int, int], dept
 def add_to_first(x: torch.Tensor, addend: torch.Tensor) -> torch.Tensor:
     """`x` `[T, B, C, H, W]` with `addend` `[T, B, c <= C, H, W]` on its first c channels; the others unchanged."""
     channels = addend.shape[2]
-    return torch.cat([x[:, :, :channels] + addend, x[:, :, channels:]], dim=2)
+    return joined([x[:, :, :channels] + addend, x[:, :, channels:]])
 
 
 def _upsample() -> nn.Module:

@@ -45,20 +45,39 @@ class SpikingNeuron(nn.Module):
         return ()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        laid = _as_laid_out(x)
         if self._continues is None:
-            return self._dynamics.from_rest(x.flatten(1), *self.learnt()).view_as(x)
-        spikes, potential = self._dynamics.going_on(
-            x.flatten(1), self._start(x, self._continues).flatten(), *self.learnt()
-        )
-        # Cut from the graph: gradients end where a batch begins (truncated backpropagation through time).
-        self.potential = potential.detach().view(x.shape[1:])
-        return spikes.view_as(x)
+            spikes = self._dynamics.from_rest(laid.flatten(1), *self.learnt())
+        else:
+            start = self._start(x, self._continues)
+            flat = _as_laid_out(start, like=x).flatten()
+            spikes, potential = self._dynamics.going_on(laid.flatten(1), flat, *self.learnt())
+            # Cut from the graph: gradients end where a batch begins (truncated backpropagation through time).
+            self.potential = _back(potential.detach().view(laid.shape[1:]), like=x)
+        return _back(spikes.view(laid.shape), like=x)
 
     def _start(self, x: torch.Tensor, continues: torch.Tensor) -> torch.Tensor:
         if self.potential is None or self.potential.shape != x.shape[1:]:
             return _rest(x)
         rests = ~continues.view(-1, *[1] * (x.dim() - 2))
         return self.potential.masked_fill(rests, 0.0)
+
+
+def _channels_innermost(x: torch.Tensor) -> bool:
+    """Whether a sequence of pictures `[T, B, C, H, W]` is laid out as `[T, B, H, W, C]` in memory."""
+    return x.dim() == 5 and x.stride(2) == 1
+
+
+def _as_laid_out(values: torch.Tensor, like: torch.Tensor | None = None) -> torch.Tensor:
+    """The values with their axes in the order of memory, so that flattening copies nothing; cells stay themselves."""
+    if not _channels_innermost(values if like is None else like):
+        return values
+    return values.movedim(-3, -1)
+
+
+def _back(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """The values with the axes of `like`."""
+    return values.movedim(-1, -3) if _channels_innermost(like) else values
 
 
 def _rest(x: torch.Tensor) -> torch.Tensor:

@@ -39,13 +39,13 @@ class OptimizerConfig(Config):
 
 
 def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """The optimizer; norms, biases and what neurons learn are not decayed."""
+    """The optimizer, in one kernel for all weights; norms, biases and what neurons learn are not decayed."""
     decayed = [p for p in model.parameters() if p.dim() == 4]  # of convolutions
     plain = [p for p in model.parameters() if p.dim() != 4]
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
     if config.name is OptimizerName.SGD:
-        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
-    return torch.optim.AdamW(groups, lr=config.lr, betas=(config.momentum, 0.999))
+        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0, fused=True)
+    return torch.optim.AdamW(groups, lr=config.lr, betas=(config.momentum, 0.999), fused=True)
 
 
 def make_schedule(

@@ -11,7 +11,7 @@ TEMPERATURE = 0.1  # of the contrastive loss (Khosla et al. 2020 use 0.07 to 0.1
 
 
 class TrackMemory:
-    """Embeddings of the last batches, which new ones are compared with too (XBM, Wang et al. 2020).
+    """One embedding of each object of the last batches, which new ones are compared with too (XBM, Wang et al. 2020).
 
     A batch shows an object for one window; the memory shows it at other times, and other objects of its recording.
     """
@@ -20,8 +20,8 @@ class TrackMemory:
         self._kept: deque[tuple[torch.Tensor, torch.Tensor]] = deque(maxlen=batches)
 
     def remember(self, vectors: torch.Tensor, tracks: torch.Tensor) -> None:
-        """Keep a batch's embeddings `[V, E]` of length 1 and the tracks `[V]` they show."""
-        self._kept.append((vectors.detach(), tracks))
+        """Keep a batch's embeddings `[K, E]`, one of each track `[K]`."""
+        self._kept.append((F.normalize(vectors.detach(), dim=-1), tracks))
 
     def recall(self, vectors: torch.Tensor, tracks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """These embeddings and tracks followed by the kept ones."""
@@ -48,7 +48,7 @@ def track_loss(
     summed = shown_at.new_zeros(len(keys), shown_at.shape[-1]).index_add(0, member, shown_at)
     vectors, shown = F.normalize(summed, dim=-1), known[keys % max(len(known), 1)]
     others, other_tracks = memory.recall(vectors, shown)
-    memory.remember(vectors, shown)
+    memory.remember(shown_at.new_zeros(len(known), shown_at.shape[-1]).index_add(0, track, shown_at), known)
     comparable = torch.isin(other_tracks >> 32, shown >> 32)  # the others are of no use: in large data sets most
     others, other_tracks = others[comparable], other_tracks[comparable]
     itself = torch.eye(len(vectors), len(others), dtype=torch.bool, device=vectors.device)

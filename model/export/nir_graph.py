@@ -48,6 +48,14 @@ class Signal:
         step = self.shape[2] // chunks
         return [self[:, :, start : start + step] for start in range(0, self.shape[2], step)]
 
+    def flatten(self, *_: int) -> "Signal":
+        """The same: a signal is one step of one row, as a sequence and as a picture."""
+        return self
+
+    def unflatten(self, *_: object) -> "Signal":
+        """The same."""
+        return self
+
     def __getitem__(self, key: tuple[slice, slice, slice]) -> "Signal":
         start, stop, _ = key[2].indices(self.shape[2])
         pieces, first = [], 0

@@ -99,6 +99,7 @@ def decay_of(neuron: SpikingNeuron) -> float:
 def with_plain_neurons(detector: SpikingDetector) -> SpikingDetector:
     """A copy for inference in which nothing but plain tensor arithmetic is left."""
     copied = copy.deepcopy(detector).cpu().eval()
+    copied.channels_innermost = False  # the layout in memory is the runtime's affair
     owners = [module for module in copied.modules() if not isinstance(module, SpikingNeuron)]
     for module in owners:
         for name, child in list(module.named_children()):
