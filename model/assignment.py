@@ -16,9 +16,26 @@ class Assignment:
     quality: torch.Tensor  # float [I, N] target score in [0, 1]; 0 where not positive
 
 
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """The P pairs of a box and a point that may answer for it, in order of their boxes."""
+
+    image: torch.Tensor  # int64 [P]
+    box: torch.Tensor  # int64 [P]
+    point: torch.Tensor  # int64 [P]
+    shape: tuple[int, int, int]  # I images, M boxes in the fullest of them, N points
+
+    @classmethod
+    def of(cls, near: torch.Tensor) -> "Pairs":
+        """Those of a table, bool `[I, M, N]`."""
+        image, box, point = near.nonzero(as_tuple=True)
+        images, M, N = near.shape
+        return cls(image, box, point, (images, M, N))
+
+
 @torch.no_grad()
 def assign(
-    near: torch.Tensor, scores: torch.Tensor, overlaps: torch.Tensor, top_k: int, alpha: float, beta: float
+    pairs: Pairs, scores: torch.Tensor, overlaps: torch.Tensor, top_k: int, alpha: float, beta: float
 ) -> Assignment:
     """Give each box its `top_k` best-aligned points.
 
@@ -26,23 +43,22 @@ def assign(
     it overlaps most. Its target score is its alignment, scaled so that a box's best point gets the box's best IoU.
 
     Args:
-        near: bool [I, M, N], whether point n may answer for box m; False for the rows that only pad M.
-        scores: [P] predicted probability of the box's class at the point, for the P pairs of `near.nonzero()`.
+        pairs: which points may answer for which boxes.
+        scores: [P] predicted probability of the box's class at the point.
         overlaps: [P] IoU of the box predicted at the point with the box, in [0, 1].
         top_k: points a box at most.
         alpha: exponent of the score.
         beta: exponent of the overlap.
     """
-    images, M, N = near.shape
-    image, box, point = near.nonzero(as_tuple=True)
-    owner, cell = image * M + box, image * N + point
+    (images, M, N), box = pairs.shape, pairs.box
+    owner, cell = pairs.image * M + box, pairs.image * N + pairs.point
     alignment = scores.pow(alpha) * overlaps.pow(beta)
     wanted = _top(alignment, owner, images * M, top_k).nonzero().flatten()
     wanted = wanted[_uncontested(overlaps[wanted], cell[wanted], box[wanted], images * N)]
     owner, cell, alignment = owner[wanted], cell[wanted], alignment[wanted]
     peak, best = (_highest(values, owner, images * M) for values in (alignment, overlaps[wanted]))
-    positive = torch.zeros(images * N, dtype=torch.bool, device=near.device)
-    answers = torch.zeros(images * N, dtype=torch.int64, device=near.device)
+    positive = torch.zeros(images * N, dtype=torch.bool, device=box.device)
+    answers = torch.zeros(images * N, dtype=torch.int64, device=box.device)
     quality = alignment.new_zeros(images * N)
     positive[cell], answers[cell] = True, box[wanted]
     quality[cell] = alignment / peak[owner].clamp(min=1e-9) * best[owner]

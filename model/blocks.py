@@ -28,7 +28,8 @@ def conv_norm(inputs: int, outputs: int, kernel: int, stride: int) -> tuple[nn.M
 def joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:
     """The channels of all parts side by side; as pictures, since of sequences torch forgets the layout."""
     pictures = [part.flatten(0, 1) for part in parts]
-    return torch.cat(pictures, dim=1).unflatten(0, (parts[0].shape[0], -1))
+    sequence: torch.Tensor = torch.cat(pictures, dim=1).unflatten(0, (parts[0].shape[0], -1))
+    return sequence
 
 
 class MembraneResidual(nn.Module):

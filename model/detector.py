@@ -75,4 +75,5 @@ class SpikingDetector(nn.Module):
         if not self.channels_innermost:
             return x_TBCHW
         pictures = x_TBCHW.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        return pictures.unflatten(0, x_TBCHW.shape[:2])
+        sequence: torch.Tensor = pictures.unflatten(0, x_TBCHW.shape[:2])
+        return sequence

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from data.batches import Batch
 from data.config import Config
-from model.assignment import Assignment, assign
+from model.assignment import Assignment, Pairs, assign
 from model.classification_loss import Classification, classification_loss
 from model.head import BINS, Predictions, box_corners, precise
 from model.overlap import complete_iou, intersection_over_union
@@ -152,14 +152,15 @@ class DetectionLoss:
         near = candidates(predictions.points, predictions.strides, targets.corners, config.assign_radius)
         near &= targets.real[..., None]
         # Boxes and scores of the pairs that may be, not of all points.
-        image, box, point = near.nonzero(as_tuple=True)
+        pairs = Pairs.of(near)
+        image, box, point = pairs.image, pairs.box, pairs.point
         sides = predictions.sides.flatten(0, 1)[image, point]
         corners = box_corners(sides, predictions.points[point], predictions.strides[point])
         overlaps = intersection_over_union(targets.corners[image, box], corners)
         scores = predictions.classes.flatten(0, 1)[image, point, targets.classes[image, box]].sigmoid()
         if predictions.objectness is not None:
             scores = scores * predictions.objectness.flatten(0, 1)[image, point].sigmoid()
-        return assign(near, scores, overlaps, config.assign_top_k, config.assign_alpha, config.assign_beta)
+        return assign(pairs, scores, overlaps, config.assign_top_k, config.assign_alpha, config.assign_beta)
 
     def _scores(
         self, predictions: Predictions, answers: "Answers", steps_I: torch.Tensor

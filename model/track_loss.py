@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from model.head import precise
 
+_NEVER = -1e4  # likeness of what is not compared: far below what vectors of length 1 can have
 TEMPERATURE = 0.1  # of the contrastive loss (Khosla et al. 2020 use 0.07 to 0.1)
 
 
@@ -54,8 +55,10 @@ def track_loss(
     itself = torch.eye(len(vectors), len(others), dtype=torch.bool, device=vectors.device)
     compared = (shown[:, None] >> 32 == other_tracks >> 32) & ~itself
     alike = (shown[:, None] == other_tracks) & ~itself
-    likeness = (vectors @ others.T / TEMPERATURE).masked_fill(~compared, -torch.inf)
-    told = alike.any(1) & (compared & ~alike).any(1)  # nothing is told apart without another track
-    log_share = likeness[told].log_softmax(-1).masked_fill(~alike[told], 0).sum(-1)
-    mean: torch.Tensor = -(log_share / alike[told].sum(-1)).sum() / told.sum().clamp(min=1)
+    # Not minus infinity: a row that is compared with nothing would have no softmax.
+    likeness = (vectors @ others.T / TEMPERATURE).masked_fill(~compared, _NEVER)
+    partners = alike.sum(1)
+    told = (partners > 0) & (partners < compared.sum(1))  # nothing is told apart without another track
+    share = likeness.log_softmax(-1).masked_fill(~alike, 0).sum(-1) / partners.clamp(min=1)
+    mean: torch.Tensor = -(share * told).sum() / told.sum().clamp(min=1)
     return mean

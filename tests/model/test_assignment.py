@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from model.assignment import Assignment
+from model.assignment import Assignment, Pairs
 from model.assignment import assign as assign_pairs
 
 # Two boxes, four points. With alpha = .5 and beta = 1 the alignment is sqrt(score) * IoU:
@@ -17,7 +17,7 @@ def assign(
     scores: torch.Tensor, overlaps: torch.Tensor, inside: torch.Tensor, top_k: int, alpha: float, beta: float
 ) -> Assignment:
     """The pairs of tables that say something for every box and point."""
-    return assign_pairs(inside, scores[inside], overlaps[inside], top_k, alpha, beta)
+    return assign_pairs(Pairs.of(inside), scores[inside], overlaps[inside], top_k, alpha, beta)
 
 
 def assigned(top_k: int, scores: list[list[float]] = SCORES, padding: int = 0) -> Assignment:

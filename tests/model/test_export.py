@@ -74,7 +74,7 @@ def exported(case: Case, export_format: ExportFormat, stateful: bool = False) ->
 
 
 def tolerance_of(case: Case) -> float:
-    """Spikes are whole numbers, and start every layer anew; what a ReLU rounds differently grows from layer to layer."""
+    """Spikes are whole numbers, and start every layer anew; what a ReLU rounds otherwise grows by the layer."""
     return 1e-3 if case.checkpoint.config.model.neuron.name == "relu" else 1e-4
 
 
