@@ -10,8 +10,16 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from data.boxes import Boxes
 from data.dataset import Dataset
+from data.drawing import track_colour
 from data.errors import DatasetError, InputError
+from data.manifest import Split
+from model.checkpoint import Checkpoint, save_checkpoint
+from model.initial import initial_detector
+from model.predictions.files import PredictionFormat, write_predictions
+from model.predictions.predicted_boxes import PredictedBoxes, RecordingPredictions
+from model.trial_config import TrialConfig
 from tuner.cli_show import data_summary, show
 
 app = typer.Typer()
@@ -125,3 +133,46 @@ def test_histograms_are_written_beside_what_is_printed(tiny_dataset: Dataset, he
     assert picture("data.png").shape[1] > 1000
     assert json.loads(run("data", tiny_dataset.location, "--out", "data.png", "--json").output)["width"] == 96
     assert "must end in .png" in refusal("data", tiny_dataset.location, "--out", "data.pdf")
+
+
+def predictions_folder(dataset: Dataset, folder: Path, written_as: PredictionFormat) -> Path:
+    """One box of track 5 at the first label time of val_day_0001."""
+    (shard,) = [shard for shard in dataset.shards(Split.VAL) if shard.name == "val_day_0001"]
+    time_us = shard.boxes.times()[:1]
+    box = Boxes(time_us, np.array([[30, 20, 40, 30]], np.float32), np.array([0]), np.array([5]))
+    found = PredictedBoxes(box, np.array([0.9], np.float32))
+    recording = RecordingPredictions(shard.name, time_us, shard.boxes.at(int(time_us[0])), found)
+    write_predictions([recording], dataset.label_set, dataset.size, folder, written_as)
+    return folder
+
+
+@pytest.mark.parametrize("written_as", list(PredictionFormat))
+def test_predictions_in_a_folder_are_drawn_in_the_colour_of_their_track(
+    tiny_dataset: Dataset, here: Path, written_as: PredictionFormat
+) -> None:
+    folder = predictions_folder(tiny_dataset, here / "found", written_as)
+    at = ("--at", "0.1")
+    run("show", tiny_dataset.location, "val_day_0001", *at, "--predictions", str(folder), "--out", "found.png")
+    run("show", tiny_dataset.location, "val_day_0001", *at, "--out", "labels.png")
+    drawn = [(picture(name) == track_colour(5)).all(axis=2).sum() for name in ("found.png", "labels.png")]
+    assert drawn[0] > 4 * 9 * 30
+    assert drawn[1] == 0
+
+
+def test_a_checkpoint_finds_boxes_for_a_clip(tiny_dataset: Dataset, here: Path) -> None:
+    config = TrialConfig()
+    detector = initial_detector(config, tiny_dataset.label_set).eval()
+    save_checkpoint(
+        Checkpoint(detector, config, tiny_dataset.label_set, tiny_dataset.size, 0, {}), here / "x.safetensors"
+    )
+    arguments = ("--predictions", "x.safetensors", "--at", "0.3", "--seconds", "0.2", "--out", "clip.gif")
+    assert run("show", tiny_dataset.location, "val_day_0001", *arguments).output == "clip.gif\n"
+    assert (here / "clip.gif").stat().st_size > 1000
+
+
+def test_a_folder_without_predictions_of_the_recording_is_refused(tiny_dataset: Dataset, here: Path) -> None:
+    folder = str(predictions_folder(tiny_dataset, here / "found", PredictionFormat.COCO))
+    said = refusal("show", tiny_dataset.location, "val_night_0001", "--predictions", folder)
+    assert said == f"{folder}: has predictions of val_day_0001, not of val_night_0001"
+    (here / "empty").mkdir()
+    assert "holds no predictions" in refusal("show", tiny_dataset.location, "val_day_0001", "--predictions", "empty")
