@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -100,6 +100,24 @@ def text_lines(path: Path) -> list[str]:
         return path.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise RecordingError(f"{path}: cannot be read as text ({error}); fetch it again") from None
+
+
+def comma_rows(path: Path, fields: Sequence[str], line_of: str, remedy: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """The lines of a comma-separated file that are not empty: the place of each, and its fields by name.
+
+    Raises:
+        RecordingError: the file cannot be read, or a line has another number of fields.
+    """
+    for number, text in enumerate(text_lines(path), start=1):
+        if not text.strip():
+            continue
+        where = f"{path}:{number}"
+        values = [value.strip() for value in text.split(",")]
+        if len(values) != len(fields):
+            raise RecordingError(
+                f"{where}: has {len(values)} fields, but {line_of} has {len(fields)}: {','.join(fields)}; {remedy}"
+            )
+        yield where, dict(zip(fields, values, strict=True))
 
 
 def check_class_names(path: Path, labels: LabelSet) -> None:

@@ -9,7 +9,16 @@ from typing import NamedTuple
 from data.boxes import Boxes, LabelSet
 from data.errors import RecordingError
 from data.events import SensorSize
-from data.formats.box_rows import BoxRow, boxes_of, check_class_names, class_number, number, text_lines, whole
+from data.formats.box_rows import (
+    BoxRow,
+    boxes_of,
+    check_class_names,
+    class_number,
+    comma_rows,
+    number,
+    text_lines,
+    whole,
+)
 
 FIELDS = ("frame", "id", "bb_left", "bb_top", "bb_width", "bb_height", "conf", "class", "visibility")
 NO_TRACK = -1  # what tools write for a box that is in no track
@@ -49,17 +58,8 @@ def read_mot(truth: Path, info: Path, names: Path | None, labels: LabelSet, size
 
 
 def _rows(path: Path, sequence: SequenceInfo, labels: LabelSet, first_us: int) -> Iterator[BoxRow]:
-    for line, text in enumerate(text_lines(path), start=1):
-        if not text.strip():
-            continue
-        where = f"{path}:{line}"
-        values = [value.strip() for value in text.split(",")]
-        if len(values) != len(FIELDS):
-            raise RecordingError(
-                f"{where}: has {len(values)} fields, but a line of ground truth has {len(FIELDS)}: "
-                f"{','.join(FIELDS)}; export it in the format of MOT16 and later"
-            )
-        row = dict(zip(FIELDS, values, strict=True))
+    line_of, remedy = "a line of ground truth", "export it in the format of MOT16 and later"
+    for where, row in comma_rows(path, FIELDS, line_of, remedy):
         frame = whole(row["frame"], "frame", where, least=1)
         if frame > sequence.frames:
             raise RecordingError(

@@ -5,11 +5,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from model.detector import SpikingDetector
 from model.neuron_config import NeuronName
-from model.neurons import SpikingNeuron
+from model.profiling.firing import neurons_watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +34,10 @@ def silence_watched(detector: SpikingDetector) -> Iterator[dict[str, float]]:
     silent: dict[str, float] = {}
     fired_C: dict[str, torch.Tensor] = {}
 
-    def watch(name: str, neuron: nn.Module) -> torch.utils.hooks.RemovableHandle:
-        def note(_: nn.Module, __: object, spikes_TBCHW: torch.Tensor) -> None:
-            now_C = (spikes_TBCHW.detach() != 0).transpose(0, 2).flatten(1).any(1)
-            fired_C[name] = now_C if name not in fired_C else now_C | fired_C[name]
-            silent[name] = 1 - float(fired_C[name].float().mean())
+    def note(name: str, spikes_TBCHW: torch.Tensor) -> None:
+        now_C = (spikes_TBCHW != 0).transpose(0, 2).flatten(1).any(1)
+        fired_C[name] = now_C if name not in fired_C else now_C | fired_C[name]
+        silent[name] = 1 - float(fired_C[name].float().mean())
 
-        return neuron.register_forward_hook(note)
-
-    handles = [watch(name, module) for name, module in detector.named_modules() if isinstance(module, SpikingNeuron)]
-    try:
+    with neurons_watched(detector, note):
         yield silent
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from data.boxes import Boxes, LabelSet
 from data.errors import RecordingError
 from data.events import SensorSize
-from data.formats.box_rows import check_class_names, class_number, number, text_lines, whole
+from data.formats.box_rows import check_class_names, class_number, comma_rows, number, text_lines, whole
 from data.formats.motchallenge import FIELDS, NO_TRACK
 from model.predictions.predicted_boxes import PredictedBoxes, RecordingPredictions
 from model.tracking.tracker import UNTRACKED
@@ -115,16 +115,7 @@ def _times(path: Path) -> list[int]:
 
 
 def _rows(path: Path, times_us: Sequence[int], labels: LabelSet) -> Iterator[_Row]:
-    for line, text in enumerate(text_lines(path), start=1):
-        if not text.strip():
-            continue
-        where = f"{path}:{line}"
-        values = [value.strip() for value in text.split(",")]
-        if len(values) != len(FIELDS):
-            raise RecordingError(
-                f"{where}: has {len(values)} fields, but a line has {len(FIELDS)}: {','.join(FIELDS)}; mend the file"
-            )
-        row = dict(zip(FIELDS, values, strict=True))
+    for where, row in comma_rows(path, FIELDS, "a line", "mend the file"):
         frame = whole(row["frame"], "frame", where, least=1)
         if frame > len(times_us):
             raise RecordingError(f"{where}: frame={frame}, but {TIMES} has {len(times_us)} lines; mend one of them")

@@ -1,6 +1,6 @@
 """How often neurons fire: the mean count a neuron and time step, layer by layer."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -19,17 +19,25 @@ def firing_watched(detector: nn.Module) -> Iterator[dict[str, float]]:
     rates: dict[str, float] = {}
     sums: dict[str, tuple[float, int]] = {}
 
-    def watch(name: str, neuron: nn.Module) -> torch.utils.hooks.RemovableHandle:
-        def note(_module: nn.Module, _inputs: tuple[torch.Tensor, ...], spikes: torch.Tensor) -> None:
-            total, count = sums.get(name, (0.0, 0))
-            sums[name] = total + float(spikes.detach().sum(dtype=torch.float64)), count + spikes.numel()
-            rates[name] = sums[name][0] / sums[name][1]
+    def note(name: str, spikes: torch.Tensor) -> None:
+        total, count = sums.get(name, (0.0, 0))
+        sums[name] = total + float(spikes.sum(dtype=torch.float64)), count + spikes.numel()
+        rates[name] = sums[name][0] / sums[name][1]
 
-        return neuron.register_forward_hook(note)
+    with neurons_watched(detector, note):
+        yield rates
+
+
+@contextmanager
+def neurons_watched(detector: nn.Module, note: Callable[[str, torch.Tensor], None]) -> Iterator[None]:
+    """While the detector runs, hand every neuron layer's name and its spikes `[T, B, ...]`, detached, to `note`."""
+
+    def watch(name: str, neuron: nn.Module) -> torch.utils.hooks.RemovableHandle:
+        return neuron.register_forward_hook(lambda _, __, spikes: note(name, spikes.detach()))
 
     handles = [watch(name, module) for name, module in detector.named_modules() if isinstance(module, SpikingNeuron)]
     try:
-        yield rates
+        yield
     finally:
         for handle in handles:
             handle.remove()
