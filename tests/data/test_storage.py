@@ -292,9 +292,11 @@ def test_an_upload_that_never_ends_leaves_what_was_there_before(
 
 
 PUT = """
+import signal
 import sys
 from pathlib import Path, PurePosixPath
 from data.storage import open_storage
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start what runs in their background without it
 print("ready", flush=True)
 open_storage(sys.argv[1]).put(Path(sys.argv[2]), PurePosixPath("a.bin"))
 open_storage(sys.argv[1]).fetch(PurePosixPath("a.bin"), Path(sys.argv[2] + ".back"))
