@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from data.errors import InputError
-from tuner.cli_model import DataOption, DeviceOption
+from tuner.cli_model import DataOption, DeviceOption, read_split_name
 from tuner.output import print_json
 
 
@@ -19,15 +18,13 @@ def diagnose(
 ) -> None:
     """Find out why a detector's mAP stays at zero. Exit code 1: a fault was found."""
     from data.dataset import Dataset
-    from data.manifest import Split
     from model.checkpoint import load_checkpoint
     from model.device import resolve_device
     from model.diagnosis.diagnose import diagnose as look
     from tuner.diagnosis_display import as_json, show
 
-    if split not in list(Split):
-        raise InputError(f"--split {split}: must be one of {', '.join(Split)}")
-    found = look(load_checkpoint(checkpoint, resolve_device(device)), Dataset.open(data), Split(split))
+    chosen = read_split_name(split)
+    found = look(load_checkpoint(checkpoint, resolve_device(device)), Dataset.open(data), chosen)
     if json:
         print_json(as_json(found))
     else:

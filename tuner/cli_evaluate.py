@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from data.errors import InputError
-from tuner.cli_model import DataOption, DeviceOption, JsonOption
+from tuner.cli_model import DataOption, DeviceOption, JsonOption, read_split_name
 from tuner.output import print_json, print_line
 
 if TYPE_CHECKING:
@@ -37,7 +37,9 @@ def evaluate(
         list[str] | None, typer.Option("--set", help="KEY=VALUE of how it tracks, as in tracking.embedding_weight=0.")
     ] = None,
     predictions: Annotated[Path | None, typer.Option(help="New folder to write what was found into.")] = None,
-    format: Annotated[str, typer.Option(help="Of the predictions: npy, coco or mot.")] = "coco",  # noqa: A002
+    format: Annotated[  # noqa: A002
+        str | None, typer.Option(help="Of the predictions: npy, coco or mot. Default: coco.")
+    ] = None,
     picture: PictureOption = None,
     curves: CurvesOption = None,
     spike_driven: Annotated[
@@ -59,8 +61,10 @@ def evaluate(
     from model.tracking.scores import evaluate_tracks
     from model.tracking.tracker import track_windows, untracked
 
-    validation = Validation(_split(split), streaming=streaming)
-    written_as = _format(format)
+    validation = Validation(read_split_name(split), streaming=streaming)
+    if format is not None and predictions is None:
+        raise InputError(f"--format {format}: is of --predictions, which are not asked for; name their folder")
+    written_as = _format(format or "coco")
     _check_files(picture, curves, predictions)
     leaves = _tracking_leaves(assignments or [], tracking)
     opened = Dataset.open(data)
@@ -96,14 +100,6 @@ def _write(
 
     recordings = by_recording(windows, dataset.shards(validation.split))
     write_predictions(recordings, dataset.label_set, dataset.size, folder, written_as)
-
-
-def _split(name: str) -> Any:
-    from data.manifest import Split
-
-    if name not in list(Split):
-        raise InputError(f"--split {name}: must be one of {', '.join(Split)}")
-    return Split(name)
 
 
 def _format(name: str) -> "PredictionFormat":

@@ -1,11 +1,15 @@
 """The command that trains one detector."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from data.errors import InputError
 from tuner.output import new_folder, print_json, print_line
+
+if TYPE_CHECKING:
+    from data.manifest import Split
 
 DataOption = Annotated[str, typer.Option("--data", help="Dataset that `spiketune ingest` wrote: a folder or a URL.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
@@ -47,3 +51,16 @@ def train(
     else:
         print_line(f"best: epoch {best['epoch']:.0f}, mAP {best['map']:.4f}, mAP50 {best['map50']:.4f}")
         print_line(f"checkpoint: {out / BEST}; next: spiketune evaluate {out / BEST} --data {data}")
+
+
+def read_split_name(name: str) -> "Split":
+    """The split of this name.
+
+    Raises:
+        InputError: there is none.
+    """
+    from data.manifest import Split
+
+    if name not in list(Split):
+        raise InputError(f"--split {name}: must be one of {', '.join(Split)}")
+    return Split(name)

@@ -93,7 +93,8 @@ def test_a_table_is_printed_for_people(checkpoint: Path, tiny_dataset: Dataset) 
     ("arguments", "said"),
     [
         (("--split", "dev"), "must be one of train, val, test"),
-        (("--format", "xml"), "must be one of npy, coco, mot"),
+        (("--predictions", "new", "--format", "xml"), "must be one of npy, coco, mot"),
+        (("--format", "mot"), "is of --predictions, which are not asked for"),
         (("--picture", "windows.jpg"), "a name that ends in .png"),
         (("--curves", "curves.pdf"), "a name that ends in .png"),
         (("--predictions", "."), "is there already"),
