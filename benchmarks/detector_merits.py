@@ -13,7 +13,7 @@ from model.spike_driven import spike_driven
 from model.tracking.config import TrackingConfig
 from model.tracking.scores import evaluate_tracks
 from model.tracking.tracker import track_windows
-from model.training import Trainer
+from model.training.trainer import Trainer
 
 SAMPLED = 32  # validation windows, evenly spaced, on which spikes are counted and unrolled
 

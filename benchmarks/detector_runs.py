@@ -21,7 +21,7 @@ from data.manifest import Split
 from model.evaluation.average_precision import AveragePrecision
 from model.evaluation.protocol import validate
 from model.prediction import EvaluationWindows, Validation
-from model.training import Trainer
+from model.training.trainer import Trainer
 from model.trial_config import TrialConfig
 
 CPU = torch.device("cpu")
@@ -89,16 +89,18 @@ class _Ours:
         self.loader = self._trainer.loader
 
     def step(self, batch: Batch) -> None:
-        self._trainer.step(batch, "the speed run")
+        self._trainer.stepper.step([batch])
 
     def train(self, epochs: int) -> float:
         start = time.process_time()
         for epoch in range(1, epochs + 1):
-            self._trainer.epoch(epoch)
+            for _ in self._trainer.epoch(epoch):
+                pass
+            self._trainer.end_epoch(epoch)
         return time.process_time() - start
 
     def measure(self) -> tuple[AveragePrecision, Merits | None]:
-        return self._trainer.measure(), merits(self._trainer) if self._has_merits else None
+        return self._trainer.measure()[0], merits(self._trainer) if self._has_merits else None
 
 
 class _Peer:
@@ -109,7 +111,7 @@ class _Peer:
         config = job.config()
         self._dataset = Dataset.open(job.dataset)
         training = config.training
-        loading = LoadingPlan(training.batch_size, training.windows_per_epoch, training.epochs, training.seed)
+        loading = LoadingPlan(training.windows_a_batch, training.windows_per_epoch, training.epochs, training.seed)
         self.loader = TrainingLoader(self._dataset.shards(Split.TRAIN), config.data, loading)
         self._windows = EvaluationWindows(self._dataset.shards(Split.VAL), config.data, Validation())
         classes = len(self._dataset.label_set.classes)

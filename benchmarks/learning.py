@@ -26,7 +26,8 @@ from data.ingest.ingest import IngestOptions, ingest
 from data.simulator.traffic import TrafficConfig, simulate
 from model.evaluation.protocol import evaluate_checkpoint
 from model.prediction import Validation
-from model.training import LAST, train
+from model.training.run import train
+from model.training.run_folder import LAST
 from model.trial_config import TrialConfig
 
 EPOCHS = 4

@@ -28,7 +28,7 @@ from data.representation import RepresentationConfig
 from model.detector import DetectorConfig, SpikingDetector
 from model.loss import DetectionLoss, LossConfig
 from model.neuron_config import NeuronConfig, NeuronName
-from model.schedule import OptimizerConfig, make_optimizer
+from model.optimizer import OptimizerConfig, make_optimizer
 
 Step = Callable[[], None]
 BATCHES = 8  # that take turns
@@ -71,7 +71,7 @@ def _step(detector: SpikingDetector, precision: torch.dtype, before: Step = lamb
     shown = [batch(seed) for seed in range(BATCHES)]
     loss = DetectionLoss(LossConfig())
     settings = OptimizerConfig()
-    optimizer = make_optimizer(detector, settings)
+    optimizer = make_optimizer(detector, settings, 4)
 
     def step() -> None:
         before()
@@ -81,7 +81,7 @@ def _step(detector: SpikingDetector, precision: torch.dtype, before: Step = lamb
         total = loss(predictions, shown[0]).total()
         optimizer.zero_grad(set_to_none=True)
         total.backward()
-        torch.nn.utils.clip_grad_norm_(detector.parameters(), settings.clip_norm)
+        torch.nn.utils.clip_grad_norm_(detector.parameters(), settings.clip_norm or torch.inf)
         optimizer.step()
 
     return step

@@ -1,7 +1,7 @@
 """Batches: windows of many recordings, rendered, augmented and put beside the boxes of each of their time steps."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,8 @@ import torch
 
 from data.boxes import Boxes
 from data.cache.window_cache import WindowCache
-from data.data_config import DataConfig
+from data.data_config import DataConfig, OnBadShard
+from data.errors import DatasetError
 from data.frame_size import Content
 from data.mosaic import mosaic
 from data.rendering import WindowRenderer
@@ -32,6 +33,23 @@ class Batch:
     labelled: torch.Tensor  # bool [T, B]: False where nothing is known of that time, which then teaches nothing
     continues: torch.Tensor  # bool [B]: the row goes on from the same row of the batch before
     windows: tuple[Window, ...]
+    bad: tuple[tuple[int, str], ...] = ()  # recordings that were left out of it, and what is wrong with them
+
+    def rows(self, first: int, end: int) -> "Batch":
+        """The batch of these windows alone."""
+        B = len(self.windows)
+        step, row = (image.long() for image in (self.targets[:, 0] // B, self.targets[:, 0] % B))
+        kept = (row >= first) & (row < end)
+        targets = self.targets[kept]
+        targets[:, 0] = (step * (end - first) + row - first)[kept].to(targets.dtype)
+        return Batch(
+            self.frames_TBCHW[:, first:end],
+            targets,
+            self.tracks[kept],
+            self.labelled[:, first:end],
+            self.continues[first:end],
+            self.windows[first:end],
+        )
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device; frames keep their type and are cast there."""
@@ -43,7 +61,10 @@ class Batch:
 
     def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Batch":
         frames_TBCHW, targets, tracks = change(self.frames_TBCHW), change(self.targets), change(self.tracks)
-        return Batch(frames_TBCHW, targets, tracks, change(self.labelled), change(self.continues), self.windows)
+        labelled, continues = change(self.labelled), change(self.continues)
+        return replace(
+            self, frames_TBCHW=frames_TBCHW, targets=targets, tracks=tracks, labelled=labelled, continues=continues
+        )
 
 
 def scaled_corners(boxes: Boxes, scale: float) -> npt.NDArray[np.float32]:
@@ -81,7 +102,11 @@ class BatchMaker:
         random = np.random.default_rng(plan.look)
         content = scaled_size(random, self._config.augment.multi_scale, self._renderer.content)
         frames_BTCHW = self._renderer.empty(len(plan.samples), content)
-        rows = [self._row(sample, plan.mosaic, frames_BTCHW[row], content) for row, sample in enumerate(plan.samples)]
+        bad: dict[int, str] = {}
+        rows = [
+            self._whole_row(sample, plan.mosaic, frames_BTCHW[row], content, bad)
+            for row, sample in enumerate(plan.samples)
+        ]
         B = len(rows)
         images = np.concatenate([boxes.step * B + row for row, boxes in enumerate(rows)])
         order = np.argsort(images, kind="stable")
@@ -96,7 +121,25 @@ class BatchMaker:
             torch.from_numpy(np.stack([boxes.labelled for boxes in rows], axis=1)),
             torch.tensor([sample.continues for sample in plan.samples]),
             tuple(sample.window for sample in plan.samples),
+            tuple(bad.items()),
         )
+
+    def _whole_row(
+        self, sample: Sample, mosaic_epoch: bool, out_TCHW: Frames, content: Content, bad: dict[int, str]
+    ) -> _Boxes:
+        """A row; where its recording is damaged, and may be left out, that of another window, or one without labels."""
+        if self._config.on_bad_shard is OnBadShard.FAIL:
+            return self._row(sample, mosaic_epoch, out_TCHW, content)
+        # The plan says which other windows, and so every process makes the same row of it.
+        for window in (sample.window, *sample.others):
+            try:
+                return self._row(replace(sample, window=window), mosaic_epoch, out_TCHW, content)
+            except DatasetError as error:
+                bad[window.recording] = str(error)
+        out_TCHW[:] = 0
+        nothing = np.empty(0, np.int64)
+        T = self._config.time_steps
+        return _Boxes(np.empty((0, 4), np.float32), nothing, nothing, nothing, np.zeros(T, bool))
 
     def _row(self, sample: Sample, mosaic_epoch: bool, out_TCHW: Frames, content: Content) -> _Boxes:
         config, renderer = self._config, self._renderer

@@ -1,5 +1,6 @@
 """The configuration of the data floor: one branch of a trial's tree."""
 
+from enum import StrEnum
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -11,6 +12,13 @@ from data.sampling import Order
 from data.windows import Sampling, WindowConfig
 
 
+class OnBadShard(StrEnum):
+    """What becomes of a training whose dataset turns out to be damaged."""
+
+    FAIL = "fail"  # it ends with the shard's name
+    SKIP = "skip"  # other windows take the place of the damaged recording's, which is counted
+
+
 class DataConfig(WindowConfig):
     """What the detector is shown: windows, how they are rendered and augmented, and how they are brought."""
 
@@ -19,6 +27,7 @@ class DataConfig(WindowConfig):
     augment: AugmentConfig = AugmentConfig()
     order: Order = Order.RANDOM  # of training windows
     cache: CacheConfig = CacheConfig()
+    on_bad_shard: OnBadShard = OnBadShard.FAIL  # in training; evaluation always fails, or it would measure other things
     workers: int | None = Field(None, ge=0, le=64)  # processes that render; None: chosen from device, cores and memory
 
     @model_validator(mode="after")

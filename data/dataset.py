@@ -2,6 +2,7 @@
 
 import os
 from functools import cached_property, partial
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -44,6 +45,11 @@ class Dataset:
         if storage.local is not None:
             _check_sizes(storage, storage.local, manifest)
         return cls(storage, manifest)
+
+    @cached_property
+    def digest(self) -> str:
+        """What the recordings, their labels and splits are, in 64 hexadecimal digits: the same wherever they lie."""
+        return sha256(self.manifest.model_dump_json().encode()).hexdigest()
 
     def splits(self) -> list[Split]:
         """The splits that hold recordings."""

@@ -6,6 +6,7 @@ SpiketuneError
 │   ├── RecordingError      a file of events or boxes
 │   └── DatasetError        an ingested dataset, a shard or a checkpoint
 └── TrainingError           training cannot go on: exit code 1
+    └── Diverged            its numbers are no longer finite
 """
 
 
@@ -31,3 +32,14 @@ class DatasetError(InputError):
 
 class TrainingError(SpiketuneError):
     """Training cannot go on, for a reason that is not the user's input."""
+
+
+class Diverged(TrainingError):  # noqa: N818 - the name of what became of a trial
+    """Step after step had a loss or a gradient that is not finite; `term` tells which."""
+
+    def __init__(self, message: str, term: str) -> None:
+        super().__init__(message, term)
+        self.term = term
+
+    def __str__(self) -> str:
+        return str(self.args[0])

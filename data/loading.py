@@ -1,24 +1,27 @@
 """Loading: the batches of an epoch, made in this process or by workers beside it, always the same ones."""
 
+import itertools
+import logging
 import math
-import multiprocessing
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
 
 from data.batches import Batch, BatchMaker
 from data.cache.machine_room import available_memory
 from data.cache.place import place
 from data.cache.window_cache import WindowCache
-from data.data_config import DataConfig
-from data.errors import DatasetError
+from data.data_config import DataConfig, OnBadShard
+from data.errors import ConfigError, DatasetError
 from data.rendering import WindowRenderer
 from data.sampling import BatchPlan, Order, TrainingPlan, training_windows
 from data.shards import Shard
 from data.windows import Window, causal_window, evaluation_times, evenly_spaced, grid_steps
+from data.worker_pool import WorkerPool
+
+_log = logging.getLogger(__name__)
 
 WORKER_BYTES = 1 << 30  # what a worker takes with its imports and the batches it holds
 MOST_WORKERS = 8
@@ -34,6 +37,9 @@ class LoadingPlan:
     epochs: int  # that a training lasts, of which the last ones make no mosaics
     seed: int
     device: str = "cpu"  # as torch names it
+    rank: int = 0  # of the processes that train together, each of which makes its own rows of every batch
+    ranks: int = 1
+    recordings: float = 1.0  # share of the recordings that is used; a smaller share is a part of a larger one
 
 
 class TrainingLoader:
@@ -41,18 +47,28 @@ class TrainingLoader:
 
     Raises:
         DatasetError: the recordings have no labels to learn from.
-        ConfigError: a cache was asked for, and there is no room for it.
+        ConfigError: a cache was asked for, and there is no room for it; or the ranks cannot share a batch.
     """
 
     def __init__(self, shards: Sequence[Shard], config: DataConfig, loading: LoadingPlan) -> None:
         streams = config.order is not Order.RANDOM
-        windows = training_windows(shards, config, streams, loading.seed)
+        self.bad: dict[str, str] = {}  # damaged recordings that were left out, and what is wrong with them
+        self._shards = shards
+        readable = self._readable(config.on_bad_shard)
+        windows = training_windows(shards, config, streams, loading.seed, chosen(readable, loading))
         self._plan = TrainingPlan(
             windows, config, config.order, loading.batch_size, loading.windows_per_epoch, loading.seed
         )
-        maker = BatchMaker(shards, config, open_cache(shards, config, _renderings(len(windows), config)))
-        self._plans = _Epoch(self._plan, loading.epochs - config.augment.close_mosaic)
-        self._loader = _loader(maker, self._plans, worker_count(config.workers, loading.device), loading.device)
+        if self._plan.batch_size % loading.ranks:
+            raise ConfigError(
+                f"training.batch_size={self._plan.batch_size} must be a multiple of the {loading.ranks} processes that "
+                "share each batch; change one of them"
+            )
+        cache = open_cache(shards, config, _renderings(len(windows), config))
+        maker = BatchMaker(shards, config, cache)
+        self._plans = _Epoch(self._plan, loading.epochs - config.augment.close_mosaic, loading.rank, loading.ranks)
+        workers = worker_count(config.workers, loading.device)
+        self._pool = WorkerPool(maker, self._plans, workers, loading.device)
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -60,27 +76,74 @@ class TrainingLoader:
 
     @property
     def batch_size(self) -> int:
-        """Windows a batch."""
+        """Windows a batch, of all ranks together."""
         return self._plan.batch_size
 
-    def epoch(self, number: int) -> Iterator[Batch]:
-        """The batches of one epoch, counted from 1; the same number gives the same batches."""
-        self._plans.number = number
-        yield from self._loader
+    @property
+    def restarts(self) -> int:
+        """Worker processes that died and were replaced."""
+        return self._pool.restarts
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch, counted from 1, from one of them on; the same number gives the same batches.
+
+        Raises:
+            DatasetError: a shard is damaged, and `data.on_bad_shard` is fail.
+            TrainingError: worker processes keep dying.
+        """
+        for batch in self._pool.batches(number, start):
+            for recording, message in batch.bad:
+                self._leave_out(recording, message)
+            yield batch
+
+    def _readable(self, on_bad_shard: OnBadShard) -> list[int]:
+        """The recordings whose labels can be read."""
+        found = []
+        for recording, shard in enumerate(self._shards):
+            try:
+                shard.boxes  # noqa: B018 - reads them
+            except DatasetError as error:
+                if on_bad_shard is OnBadShard.FAIL:
+                    raise
+                self._leave_out(recording, str(error))
+            else:
+                found.append(recording)
+        return found
+
+    def _leave_out(self, recording: int, message: str) -> None:
+        name = self._shards[recording].name
+        if name not in self.bad:
+            self.bad[name] = message
+            _log.warning("left out, as data.on_bad_shard=skip asks: %s", message)
 
 
 class EvaluationLoader:
     """The causal windows of a split's label times, in order, the same for every configuration of one window length."""
 
-    def __init__(self, shards: Sequence[Shard], config: DataConfig, batch_size: int, at_most: int | None) -> None:
+    def __init__(
+        self,
+        shards: Sequence[Shard],
+        config: DataConfig,
+        batch_size: int,
+        at_most: int | None,
+        part: tuple[int, int] = (0, 1),
+    ) -> None:
+        """Args:
+        shards: of the split; a damaged one is an error always: without it other things would be measured.
+        config: how windows are rendered.
+        batch_size: windows at once.
+        at_most: label times, evenly spaced; None takes all.
+        part: which of how many equal parts of the windows, in order.
+        """
         labels = [
             (index, int(time)) for index, shard in enumerate(shards) for time in evaluation_times(shard.boxes.times())
         ]
         if not labels:
             raise DatasetError("the split has no label after its first 0.5 s, so nothing can be evaluated on it")
-        chosen = [labels[row] for row in evenly_spaced(len(labels), at_most)]
+        measured = [labels[row] for row in evenly_spaced(len(labels), at_most)]
+        first, end = (len(measured) * edge // part[1] for edge in (part[0], part[0] + 1))
         # Grouped by recording, in time order.
-        self.windows = [causal_window(recording, label_us, config.window_us) for recording, label_us in chosen]
+        self.windows = [causal_window(recording, time, config.window_us) for recording, time in measured[first:end]]
         self._renderer = WindowRenderer(shards, config, open_cache(shards, config, len(self.windows)))
         self._batch_size = batch_size
 
@@ -126,46 +189,28 @@ def _renderings(windows: int, config: DataConfig) -> int:
     return windows * (2 * grid_steps(config.temporal_buffer) + 1)
 
 
+def chosen(readable: Sequence[int], loading: LoadingPlan) -> list[int]:
+    """The recordings that a share of them comes to, at least one; the seed orders them once, whatever the share."""
+    if loading.recordings == 1:
+        return list(readable)
+    order = np.random.default_rng((loading.seed, len(readable))).permutation(len(readable))
+    return sorted(readable[place] for place in order[: max(1, round(loading.recordings * len(readable)))])
+
+
 class _Epoch:
     """The plans of the epoch that is going on: what PyTorch's loader hands to its workers, one by one."""
 
-    def __init__(self, plan: TrainingPlan, mosaic_until: int) -> None:
+    def __init__(self, plan: TrainingPlan, mosaic_until: int, rank: int, ranks: int) -> None:
         self.number = 0
+        self.start = 0  # the first batch that is wanted
         self._plan = plan
         self._mosaic_until = mosaic_until  # the last epoch with mosaics
+        self._rows = slice(rank * plan.batch_size // ranks, (rank + 1) * plan.batch_size // ranks)
 
     def __iter__(self) -> Iterator[BatchPlan]:
-        return self._plan.epoch(self.number, mosaic=self.number <= self._mosaic_until)
+        plans = self._plan.epoch(self.number, mosaic=self.number <= self._mosaic_until)
+        for plan in itertools.islice(plans, self.start, None):
+            yield replace(plan, samples=plan.samples[self._rows])
 
     def __len__(self) -> int:
-        return len(self._plan)
-
-
-class _Made(Dataset[Batch]):
-    """What PyTorch's loader asks for a batch: its plan is the index."""
-
-    def __init__(self, maker: BatchMaker) -> None:
-        self._maker = maker
-
-    def __getitem__(self, plan: BatchPlan) -> Batch:
-        return self._maker(plan)
-
-
-def _loader(maker: BatchMaker, plans: _Epoch, workers: int, device: str) -> "DataLoader[Batch]":
-    if workers:
-        # A fork of a process that has used threads may hang; a server that has imported all forks in milliseconds.
-        multiprocessing.set_forkserver_preload(["data.batches"])
-    return DataLoader(
-        _Made(maker),
-        sampler=plans,
-        batch_size=None,
-        collate_fn=_as_it_is,
-        num_workers=workers,
-        multiprocessing_context="forkserver" if workers else None,
-        persistent_workers=workers > 0,
-        pin_memory=device.startswith("cuda"),
-    )
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
+        return max(len(self._plan) - self.start, 0)

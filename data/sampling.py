@@ -50,7 +50,9 @@ def tolerance_us(config: WindowConfig) -> int:
     return config.window_us + int(config.temporal_buffer * config.window_us)
 
 
-def training_windows(shards: Sequence[Shard], config: WindowConfig, every: bool, seed: int) -> list[Window]:
+def training_windows(
+    shards: Sequence[Shard], config: WindowConfig, every: bool, seed: int, recordings: Sequence[int] | None = None
+) -> list[Window]:
     """The windows of each recording that training may show, in order.
 
     Args:
@@ -58,13 +60,15 @@ def training_windows(shards: Sequence[Shard], config: WindowConfig, every: bool,
         config: how windows are laid, and how many a recording may give.
         every: also windows about which no label says anything, as a stream passes over them.
         seed: of the draw where a recording has more windows than it may give.
+        recordings: which of them are used; None: all.
 
     Raises:
         DatasetError: no recording has a label.
     """
     windows: list[Window] = []
     labelled_any = False
-    for recording, shard in enumerate(shards):
+    for recording in range(len(shards)) if recordings is None else recordings:
+        shard = shards[recording]
         if config.sampling is Sampling.LABELS:
             found = label_windows(recording, shard.boxes.times(), config)
         else:

@@ -1,21 +1,21 @@
 """A checkpoint: weights as safetensors with the whole configuration as JSON in the same file. Nothing is unpickled."""
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from data.boxes import LabelSet
 from data.errors import ConfigError, DatasetError
 from data.events import SensorSize
 from model.detector import SpikingDetector
+from model.sealed_file import Kind, read_sealed, write_sealed
 from model.trial_config import TrialConfig
 
-FORMAT = "3"
+CHECKPOINT = Kind(
+    "checkpoint", format="4", remedy="use another checkpoint beside it, or resume the training from its state"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,22 +31,24 @@ class Checkpoint:
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Write the file under a temporary name, then rename it: a reader sees the old or the new one, whole."""
+    """Write the file; a reader sees the old or the new one, whole.
+
+    Raises:
+        OSError: it cannot be written; the one before is still there.
+    """
+    write_sealed(*sealed_content(checkpoint), path, CHECKPOINT)
+
+
+def sealed_content(checkpoint: Checkpoint) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """The tensors, which are the detector's own, and the metadata of a checkpoint's file."""
     metadata = {
-        "format": FORMAT,
         "config": checkpoint.config.model_dump_json(),
         "label_set": json.dumps({"name": checkpoint.label_set.name, "classes": checkpoint.label_set.classes}),
         "size": json.dumps(checkpoint.size),
         "epoch": str(checkpoint.epoch),
         "metrics": json.dumps(checkpoint.metrics),
     }
-    weights = {name: value.detach().cpu().contiguous() for name, value in checkpoint.detector.state_dict().items()}
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        save_file(weights, partial, metadata)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    return checkpoint.detector.state_dict(), metadata
 
 
 def load_checkpoint(path: Path, device: torch.device | None = None) -> Checkpoint:
@@ -57,14 +59,7 @@ def load_checkpoint(path: Path, device: torch.device | None = None) -> Checkpoin
     """
     if not path.is_file():
         raise DatasetError(f"{path}: no such checkpoint; `spiketune train` and `spiketune search` write *.safetensors")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError) as error:
-        raise DatasetError(f"{path}: not a readable checkpoint ({error}); it is damaged, train again") from None
-    if metadata.get("format") != FORMAT:
-        raise DatasetError(f"{path}: format {metadata.get('format')!r} is not {FORMAT!r}; written by another version")
+    weights, metadata = read_sealed(path, CHECKPOINT)
     return _restored(path, metadata, weights, device or torch.device("cpu"))
 
 

@@ -13,6 +13,7 @@ from model.assignment import Assignment, Pairs, assign
 from model.classification_loss import Classification, classification_loss
 from model.head import BINS, Predictions, box_corners, precise
 from model.overlap import complete_iou, intersection_over_union
+from model.team import ALONE, Team
 from model.track_loss import TrackMemory, track_loss
 
 
@@ -101,14 +102,16 @@ class Answers:
 class DetectionLoss:
     """The loss against the boxes of each time step of each window, and what it remembers of the batches before."""
 
-    def __init__(self, config: LossConfig, class_weights: torch.Tensor | None = None) -> None:
+    def __init__(self, config: LossConfig, class_weights: torch.Tensor | None = None, team: Team = ALONE) -> None:
         """Args:
         config: weights and shapes of the terms.
         class_weights: [K] multiplies each class's part of the classification term.
+        team: whose batches are parts of one: the mean over its processes of a term, or of a gradient, is that batch's.
         """
         self._config = config
         self._class_weights = class_weights
-        self._memory = TrackMemory(config.track_memory)
+        self._team = team
+        self.memory = TrackMemory(config.track_memory)  # the same in all processes of a team
 
     def __call__(self, predictions: Predictions, batch: Batch) -> LossTerms:
         """The terms of one batch.
@@ -121,7 +124,7 @@ class DetectionLoss:
         targets = padded_targets(batch)
         assignment = self.assignment(predictions, targets)
         steps_I = _step_weights(batch.labelled, config.time_weight)
-        scale = (assignment.quality.sum(1) * steps_I).sum().clamp(min=1)
+        scale = self._team.sum((assignment.quality.sum(1) * steps_I).sum()).clamp(min=1) / self._team.ranks
         # Only the points that answer for a box are looked at: one in a hundred.
         image, point = assignment.positive.nonzero(as_tuple=True)
         answer = assignment.box[image, point]
@@ -136,7 +139,8 @@ class DetectionLoss:
         track = box.new_zeros(())
         if config.track:
             tracks = targets.tracks.gather(1, assignment.box)
-            track = track_loss(predictions.embeddings.flatten(0, 1), tracks, assignment.positive, self._memory)
+            embeddings, positive = predictions.embeddings.flatten(0, 1), assignment.positive
+            track = track_loss(embeddings, tracks, positive, self.memory, self._team)
         return LossTerms(
             box=config.box * box,
             cls=config.cls * cls / scale,

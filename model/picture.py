@@ -24,7 +24,7 @@ def write_picture(
     ON events are blue, OFF events red; true boxes green; found boxes magenta with class and score.
     """
     chosen = [results[row] for row in evenly_spaced(len(results), panels)]
-    images = [_panel(result, shards[result.window.recording], label_set) for result in chosen]
+    images = [window_picture(result, shards[result.window.recording], label_set) for result in chosen]
     columns = min(3, len(images))
     blank = np.full_like(images[0], 255)
     images += [blank] * (-len(images) % columns)
@@ -32,7 +32,8 @@ def write_picture(
     write_image(np.vstack(rows), path)
 
 
-def _panel(result: WindowResult, shard: Shard, label_set: LabelSet) -> Image:
+def window_picture(result: WindowResult, shard: Shard, label_set: LabelSet) -> Image:
+    """One window with its caption, in blue, green and red."""
     window = result.window
     zoom = magnification(shard.size, LEAST_WIDTH)
     image = events_image(shard.events(window.start_us, window.end_us), shard.size, zoom)

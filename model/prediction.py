@@ -24,6 +24,7 @@ from model.detector import SpikingDetector
 from model.device import resolve_device
 from model.spike_driven import spike_driven
 from model.streamed_prediction import RecordingRuns
+from model.team import ALONE, Team
 from model.trial_config import TrialConfig
 
 BATCH = 8  # windows at once; results do not depend on it
@@ -84,16 +85,21 @@ def check_fits(checkpoint: Checkpoint, path: Path, dataset: Dataset) -> None:
 class EvaluationWindows:
     """The windows a detector is measured on: each by itself from rest, or in the course of its whole recording.
 
+    The processes of a team take a part each, and all of them get all results.
+
     Raises:
         DatasetError: none of the recordings has a label that counts.
     """
 
-    def __init__(self, shards: Sequence[Shard], config: DataConfig, validation: Validation) -> None:
+    def __init__(self, shards: Sequence[Shard], config: DataConfig, validation: Validation, team: Team = ALONE) -> None:
         self._shards = shards
         self._scale = config.scale
-        self.loader = EvaluationLoader(shards, config, BATCH, validation.windows)
+        self._team = team
         streams = config.order is not Order.RANDOM if validation.streaming is None else validation.streaming
-        self._runs = RecordingRuns(shards, config, self.loader.windows) if streams else None
+        part = (0, 1) if streams else (team.rank, team.ranks)
+        self.loader = EvaluationLoader(shards, config, BATCH, validation.windows, *([part] if part[1] > 1 else []))
+        self._windows = _of_own_recordings(self.loader.windows, team) if streams else self.loader.windows
+        self._runs = RecordingRuns(shards, config, self._windows) if streams else None
 
     @torch.no_grad()
     def predict(self, detector: SpikingDetector, device: torch.device) -> list[WindowResult]:
@@ -107,12 +113,19 @@ class EvaluationWindows:
         else:
             said = (detector(frames_TBCHW.to(device)) for _, frames_TBCHW in self.loader)
             found = [boxes for predictions in said for boxes in decode(predictions, detector.config.readout)]
-        return [self._result(*pair) for pair in zip(self.loader.windows, found, strict=True)]
+        own = [self._result(*pair) for pair in zip(self._windows, found, strict=True)]
+        return sorted(self._team.gather(own), key=lambda result: result.window)
 
     def _result(self, window: Window, found: Detections) -> WindowResult:
         shard = self._shards[window.recording]
         placed = replace(found, corners=in_sensor(found, shard.size, self._scale))
         return WindowResult(window, shard.night, shard.boxes.at(window.label_us), placed)
+
+
+def _of_own_recordings(windows: Sequence[Window], team: Team) -> list[Window]:
+    """The windows of every `ranks`-th recording: a recording runs past one detector from end to end."""
+    place = {recording: count for count, recording in enumerate(sorted({window.recording for window in windows}))}
+    return [window for window in windows if place[window.recording] % team.ranks == team.rank]
 
 
 def in_sensor(found: Detections, size: SensorSize, scale: float) -> npt.NDArray[np.float32]:

@@ -1,77 +1,85 @@
-"""Optimizers and learning-rate schedules, all torch's own."""
+"""Learning-rate schedules: pure functions of the step, so that a resumed training is where it was."""
 
 import math
-from enum import StrEnum
+from collections.abc import Callable
 
 import torch
-from pydantic import Field
-from torch import nn
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
+from torch.optim.lr_scheduler import LambdaLR
 
-from data.config import Config
+from model.optimizer import OptimizerConfig, ScheduleName
 
+RISE = 25.0  # onecycle and cyclic begin at their peak divided by this, where max_lr is not given; as torch's OneCycleLR
+FALL = 1e4  # and onecycle ends at its beginning divided by this
 
-class OptimizerName(StrEnum):
-    """Which optimizer."""
-
-    SGD = "sgd"  # with Nesterov momentum
-    ADAMW = "adamw"
+Factor = Callable[[int], float]
 
 
-class ScheduleName(StrEnum):
-    """How the learning rate goes after its linear warm-up."""
+def learning_rate(config: OptimizerConfig, epochs: int, steps_per_epoch: int) -> Factor:
+    """What the highest learning rate is multiplied by at each step of the optimizer, counted from 0.
 
-    ONECYCLE = "onecycle"  # rises during the warm-up epochs along a cosine, then falls to nothing (Smith 2018)
-    COSINE = "cosine"  # half a cosine down to a hundredth
-    STEP = "step"  # a tenth after 2/3 of the epochs, a hundredth after 8/9
+    A linear warm-up leads to where the schedule begins; the schedule takes the steps after it.
+    """
+    steps = epochs * steps_per_epoch
+    wanted = round(config.warmup_epochs * steps_per_epoch) if config.warmup_steps is None else config.warmup_steps
+    warmup = min(wanted, steps - 1)
+    after = _schedule(config, steps - warmup, steps_per_epoch, warmup)
 
+    def factor(step: int) -> float:
+        if step < warmup:
+            return after(0) * (step + 1) / (warmup + 1)
+        return after(step - warmup)
 
-class OptimizerConfig(Config):
-    """How weights follow gradients."""
-
-    name: OptimizerName = OptimizerName.ADAMW
-    lr: float = Field(4e-3, gt=0, le=1)  # the highest of the schedule; AdamW at 2e-3 gave .576 where this gave .595
-    momentum: float = Field(0.9, ge=0, lt=1)  # SGD's momentum; AdamW's beta1
-    weight_decay: float = Field(0.01, ge=0, le=1)  # on weights of convolutions alone
-    schedule: ScheduleName = ScheduleName.COSINE
-    warmup_epochs: float = Field(0.5, ge=0)  # epochs of rising learning rate
-    clip_norm: float = Field(10.0, gt=0)  # gradients longer than this are scaled down to it
+    return factor
 
 
-def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """The optimizer, in one kernel for all weights; norms, biases and what neurons learn are not decayed."""
-    decayed = [p for p in model.parameters() if p.dim() == 4]  # of convolutions
-    plain = [p for p in model.parameters() if p.dim() != 4]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    if config.name is OptimizerName.SGD:
-        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0, fused=True)
-    return torch.optim.AdamW(groups, lr=config.lr, betas=(config.momentum, 0.999), fused=True)
+def _schedule(config: OptimizerConfig, steps: int, steps_per_epoch: int, warmup: int) -> Factor:
+    """The factor by step after the warm-up, of which there are so many."""
+    start = 1 / RISE if config.max_lr is None else config.lr / config.max_lr
+    match config.schedule:
+        case ScheduleName.CONSTANT:
+            return lambda _: 1.0
+        case ScheduleName.STEP:
+            drop = config.step_epochs * steps_per_epoch  # epochs are those of the training, the warm-up's too
+            return lambda step: config.step_gamma ** math.floor((step + warmup) / drop)
+        case ScheduleName.COSINE:
+            return lambda step: _between(1.0, config.final_share, step / steps)
+        case ScheduleName.ONECYCLE:
+            return _one_cycle(start, config.pct_start, steps)
+        case ScheduleName.CYCLIC:
+            half = config.cycle_epochs * steps_per_epoch / 2
+            return lambda step: start + (1 - start) * (1 - abs(step / half % 2 - 1))
+
+
+def _one_cycle(start: float, rising: float, steps: int) -> Factor:
+    # As torch's OneCycleLR, whose peak and end are at these steps.
+    peak, end = max(rising * steps - 1, 0.0), max(steps - 1, 1)
+
+    def factor(step: int) -> float:
+        if step <= peak and peak > 0:
+            return _between(start, 1.0, step / peak)
+        return _between(1.0, start / FALL, min((step - peak) / (end - peak), 1.0) if end > peak else 1.0)
+
+    return factor
+
+
+def _between(first: float, last: float, done: float) -> float:
+    """Half a cosine from one value to another."""
+    return last + (first - last) * (1 + math.cos(math.pi * done)) / 2
 
 
 def make_schedule(
     optimizer: torch.optim.Optimizer, config: OptimizerConfig, epochs: int, steps_per_epoch: int
-) -> LRScheduler:
-    """The learning rate by optimizer step, over the whole training."""
-    steps = epochs * steps_per_epoch
-    warmup = min(round(config.warmup_epochs * steps_per_epoch), steps - 1)
-    if config.schedule is ScheduleName.ONECYCLE:
-        # torch wants at least a step's rise, and puts the peak at pct_start * total_steps - 1.
-        rise = (max(warmup, 1) + 1) / (steps + 1)
-        # Momentum stays what the configuration says.
-        return OneCycleLR(optimizer, config.lr, total_steps=steps + 1, pct_start=rise, cycle_momentum=False)
-    fall = _cosine if config.schedule is ScheduleName.COSINE else _steps
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / (warmup + 1)
-        return fall((step - warmup) / (steps - warmup))
-
-    return LambdaLR(optimizer, factor)
+) -> LambdaLR:
+    """The schedule over a whole training, at its first step."""
+    for group in optimizer.param_groups:
+        group["lr"] = group.get("initial_lr", group["lr"])
+    return LambdaLR(optimizer, learning_rate(config, epochs, steps_per_epoch))
 
 
-def _cosine(done: float) -> float:
-    return 0.01 + 0.99 * (1 + math.cos(math.pi * min(done, 1))) / 2
-
-
-def _steps(done: float) -> float:
-    return 1.0 if done < 2 / 3 else 0.1 if done < 8 / 9 else 0.01
+def go_to(schedule: LambdaLR, step: int) -> None:
+    """Set the learning rates of a step, wherever the schedule was."""
+    schedule.last_epoch = step
+    rates = [base * factor(step) for base, factor in zip(schedule.base_lrs, schedule.lr_lambdas, strict=True)]
+    for group, rate in zip(schedule.optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+    schedule._last_lr = rates

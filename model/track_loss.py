@@ -1,11 +1,13 @@
 """The loss of track embeddings: alike within a track, unlike between the tracks of a recording."""
 
 from collections import deque
+from collections.abc import Sequence
 
 import torch
 from torch.nn import functional as F
 
 from model.head import precise
+from model.team import ALONE, Team
 
 _NEVER = -1e4  # likeness of what is not compared: far below what vectors of length 1 can have
 TEMPERATURE = 0.1  # of the contrastive loss (Khosla et al. 2020 use 0.07 to 0.1)
@@ -29,9 +31,18 @@ class TrackMemory:
         kept_vectors, kept_tracks = zip((vectors, tracks), *self._kept, strict=True)
         return torch.cat(kept_vectors), torch.cat(kept_tracks)
 
+    def state(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """What is kept, embeddings `[K, E]` and tracks `[K]` of each batch, the oldest first; never written into."""
+        return list(self._kept)
+
+    def restore(self, state: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
+        """Keep this and nothing else."""
+        self._kept.clear()
+        self._kept.extend(state)
+
 
 def track_loss(
-    embeddings: torch.Tensor, tracks: torch.Tensor, positive: torch.Tensor, memory: TrackMemory
+    embeddings: torch.Tensor, tracks: torch.Tensor, positive: torch.Tensor, memory: TrackMemory, team: Team = ALONE
 ) -> torch.Tensor:
     """Supervised contrastive loss (Khosla et al. 2020, eq. 2) within each recording.
 
@@ -40,6 +51,7 @@ def track_loss(
         tracks: int64 [I, N] the track each point answers for; its upper 32 bits number the recording.
         positive: bool [I, N] which points answer for a box; those of one box and image count as one, by their mean.
         memory: what was seen before; this batch is added to it.
+        team: whose processes' objects are compared with each other, too; all have the same loss then.
     """
     image, _ = positive.nonzero(as_tuple=True)
     known, track = torch.unique(tracks[positive], return_inverse=True)
@@ -47,9 +59,11 @@ def track_loss(
     keys, member = torch.unique(image * len(known) + track, return_inverse=True)
     shown_at = precise(embeddings[positive])
     summed = shown_at.new_zeros(len(keys), shown_at.shape[-1]).index_add(0, member, shown_at)
-    vectors, shown = F.normalize(summed, dim=-1), known[keys % max(len(known), 1)]
+    summed, shown = team.rows(summed), team.rows(known[keys % max(len(known), 1)])
+    vectors = F.normalize(summed, dim=-1)
     others, other_tracks = memory.recall(vectors, shown)
-    memory.remember(shown_at.new_zeros(len(known), shown_at.shape[-1]).index_add(0, track, shown_at), known)
+    known, track = torch.unique(shown, return_inverse=True)
+    memory.remember(summed.new_zeros(len(known), summed.shape[-1]).index_add(0, track, summed), known)
     comparable = torch.isin(other_tracks >> 32, shown >> 32)  # the others are of no use: in large data sets most
     others, other_tracks = others[comparable], other_tracks[comparable]
     itself = torch.eye(len(vectors), len(others), dtype=torch.bool, device=vectors.device)

@@ -95,7 +95,7 @@ def test_an_import_that_runs_up_is_found(floor: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("floor", "source"),
     [
-        ("tuner", "import data\nfrom model.training import train\n"),
+        ("tuner", "import data\nfrom model.training.run import train\n"),
         ("model", "from data.events import Events\nimport torch\n"),
         ("data", "from data.model_names import x\nimport modelling\n# import model\ntext = 'import model'\n"),
     ],

@@ -1,10 +1,11 @@
-"""Asynchronous successive halving on epochs that leaves the default configuration alone."""
+"""Asynchronous successive halving on epochs or phases that leaves the default configuration alone."""
 
 from typing import Any
 
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
-from tuner.spec import SchedulerName, SearchSpec
+from model.training.phases import phase_plans
+from tuner.spec import Fidelity, SchedulerName, SearchSpec
 from tuner.study import DEFAULT_TRIAL
 
 
@@ -22,11 +23,16 @@ class ProtectiveASHA(ASHAScheduler):
             grace_period=spec.file.scheduler.grace,
             reduction_factor=spec.file.scheduler.reduction_factor,
         )
+        if spec.file.scheduler.fidelity is Fidelity.PHASES:
+            # Ray only spaces rungs by powers of the factor. Its bracket keeps them with the last one first.
+            ends = [plan.last for plan in phase_plans(spec.default)[:-1]]
+            self._brackets[0]._rungs = [(end, {}) for end in reversed(ends)]
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Ray's decision for this report; CONTINUE for the default trial until its budget is spent."""
         decision = super().on_trial_result(tune_controller, trial, result)
-        if trial.config["number"] == DEFAULT_TRIAL and result["epoch"] < self._epochs:
+        stops = decision == TrialScheduler.STOP
+        if stops and trial.config["number"] == DEFAULT_TRIAL and result["epoch"] < self._epochs:
             return str(TrialScheduler.CONTINUE)
         return str(decision)
 

@@ -13,10 +13,10 @@ from tuner import (
     cli_diagnose,
     cli_evaluate,
     cli_export,
-    cli_model,
     cli_profile,
     cli_search,
     cli_show,
+    cli_train,
 )
 
 app = typer.Typer(
@@ -30,7 +30,7 @@ for _command in (
     cli_data.simulate,
     cli_data.ingest,
     cli_audit.audit,
-    cli_model.train,
+    cli_train.train,
     cli_evaluate.evaluate,
     cli_diagnose.diagnose,
     cli_profile.profile,

@@ -12,7 +12,9 @@ import ray
 from data.errors import ConfigError
 from model.compilation import resolve_compile
 from model.device import resolve_device
-from model.trial_config import Compile, TrialConfig
+from model.training.config import Compile, Precision
+from model.training.precision import resolve_precision
+from model.trial_config import TrialConfig
 from tuner.spec import Resources
 
 OBJECT_STORE_BYTES = 200 * 1024 * 1024  # only the trials' job and reports travel through it
@@ -45,19 +47,21 @@ def ray_running(log: Path) -> Iterator[None]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def compiled_alike(default: TrialConfig, resources: Resources) -> TrialConfig:
-    """The configuration with `training.compile: auto` settled, once for all trials.
+def settled(default: TrialConfig, resources: Resources) -> TrialConfig:
+    """The configuration with `auto` settled for `training.compile` and `training.precision`, once for all trials.
 
     A worker answers, not the driver, which may run on a head without GPU or compiler.
     """
     concurrency(resources)  # raises: a task that fits nowhere would wait for ever
-    resolve = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=0)(_resolve)
-    mode: Compile = ray.get(resolve.remote(default))
-    return default.with_leaves({"training.compile": mode.value}, "training.compile")
+    gpus = resources.gpus / resources.ranks
+    resolve = ray.remote(num_cpus=resources.cpus, num_gpus=gpus, max_retries=0)(_resolve)
+    mode, precision = ray.get(resolve.remote(default))
+    return default.with_leaves({"training.compile": mode.value, "training.precision": precision.value}, "auto")
 
 
-def _resolve(config: TrialConfig) -> Compile:
-    return resolve_compile(config, resolve_device("auto"))
+def _resolve(config: TrialConfig) -> tuple[Compile, Precision]:
+    device = resolve_device("auto")
+    return resolve_compile(config, device), resolve_precision(config, device)
 
 
 def concurrency(resources: Resources) -> int:
@@ -71,16 +75,29 @@ def concurrency(resources: Resources) -> int:
     if os.environ.get("RAY_ADDRESS") and resources.concurrent:
         return resources.concurrent
     have = ray.cluster_resources()
-    fits = int(have.get("CPU", 0) // resources.cpus)
+    fits = int(have.get("CPU", 0) // resources.all_cpus)
     if resources.gpus:
         fits = min(fits, int(have.get("GPU", 0) / resources.gpus))
     if fits == 0:
         raise ConfigError(
-            f"resources: a trial needs {resources.cpus} cpus and {resources.gpus:g} gpus, but there are "
+            f"resources: a trial needs {_told(resources)} and {resources.gpus:g} gpus, but there are "
             f"{have.get('CPU', 0):g} and {have.get('GPU', 0):g}; lower resources in the spec, or set "
             "resources.concurrent where a cluster starts its workers on demand"
         )
     return min(fits, resources.concurrent or fits)
+
+
+def _told(resources: Resources) -> str:
+    each = f" ({resources.cpus} for each of {resources.ranks} processes)" if resources.ranks > 1 else ""
+    return f"{resources.all_cpus} cpus{each}"
+
+
+def of_the_trial(resources: Resources) -> dict[str, float]:
+    """What Ray reserves for a trial's own process; several that train together are given theirs when they start."""
+    if resources.ranks > 1:
+        # It only waits for them. A share of a CPU could be the one that is missing, and Tune wants it to take something.
+        return {"cpu": 0, "gpu": 0, "memory": 1 << 20}
+    return {"cpu": resources.cpus, "gpu": resources.gpus}
 
 
 def _collect_logs(home: Path, log: Path) -> None:

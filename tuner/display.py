@@ -17,6 +17,7 @@ _COLOURS = {
     TrialState.RUNNING: "cyan",
     TrialState.COMPLETE: "green",
     TrialState.STOPPED: "yellow",
+    TrialState.DIVERGED: "magenta",
     TrialState.FAILED: "red",
 }
 
@@ -58,10 +59,9 @@ class Display:
 
     def reported(self, trial: TrialRecord, metrics: Mapping[str, float]) -> None:
         """Show a trial's epoch."""
-        metric = self._spec.file.objective.metric
         self._reports += 1
         self._latest[trial.number] = metrics
-        if trial.number not in self._best or metrics[metric] > self._best[trial.number][metric]:
+        if metrics["best"]:
             self._best[trial.number] = metrics
         self._line(
             f"trial {trial.number} epoch {metrics['epoch']:.0f}/{self._spec.file.budget.epochs} "

@@ -14,16 +14,16 @@ from tuner.located import KeyPath, Located, read_located, read_value
 GivenLeaf = tuple[KeyPath, str, Any]  # where it stands, its dotted path, its value
 
 
-def load_config(file: Path | None, assignments: Sequence[str]) -> TrialConfig:
-    """The default configuration with the leaves of a YAML file, then those of KEY=VALUE assignments.
+def load_config(file: Path | None, assignments: Sequence[str], preset: Mapping[str, Any] | None = None) -> TrialConfig:
+    """The default configuration with a preset's leaves, then those of a YAML file, then of KEY=VALUE assignments.
 
     Raises:
         ConfigError: an unknown leaf, or a value the configuration refuses.
     """
-    config = TrialConfig()
+    config = TrialConfig().with_leaves(preset or {}, "--preset")
     if file is not None:
         source = read_located(file)
-        config = configured(source, leaves_in(source, source.tree, ()), (), {})
+        config = configured(source, leaves_in(source, source.tree, ()), (), {}, config)
     for assignment in assignments:
         leaf, value = assigned(assignment)
         config = config.with_leaves({leaf: value}, f"--set {assignment}")
@@ -61,8 +61,14 @@ def leaves_in(source: Located, tree: Mapping[str, Any], key: KeyPath) -> list[Gi
     return given
 
 
-def configured(source: Located, given: Sequence[GivenLeaf], root: KeyPath, more: Mapping[str, Any]) -> TrialConfig:
-    """The defaults with the given leaves and `more`.
+def configured(
+    source: Located,
+    given: Sequence[GivenLeaf],
+    root: KeyPath,
+    more: Mapping[str, Any],
+    base: TrialConfig = TrialConfig(),
+) -> TrialConfig:
+    """The base, which is the defaults unless it is given, with the given leaves and `more`.
 
     Raises:
         ConfigError: the configuration refuses a value; with the line of the leaf, or of `root` if the leaves only fail
@@ -70,10 +76,10 @@ def configured(source: Located, given: Sequence[GivenLeaf], root: KeyPath, more:
     """
     leaves = {leaf: value for _, leaf, value in given}
     try:
-        return TrialConfig().with_leaves({**leaves, **more}, source.where(root))
+        return base.with_leaves({**leaves, **more}, source.where(root))
     except ConfigError:
         for key, leaf, value in given:
-            TrialConfig().with_leaves({leaf: value}, source.place(key))  # raises, and names its line
+            base.with_leaves({leaf: value}, source.place(key))  # raises, and names its line
         raise
 
 

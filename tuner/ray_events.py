@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from ray import tune
 from ray.tune.search import Searcher
 
-from model.training import BEST
+from model.training.run_folder import BEST
 from tuner.halt import Halt
 from tuner.study import Study, TrialRecord, TrialState
 from tuner.trial import Assignment
@@ -55,9 +55,8 @@ class StudySearcher(_LeftOutOfSnapshots, Searcher):
 class TrialEvents(_LeftOutOfSnapshots, tune.Callback):
     """Tells the study first, then the listeners. (Ray passes everything by keyword.)"""
 
-    def __init__(self, study: Study, epochs: int, halt: Halt, listeners: Sequence[Listener]) -> None:
+    def __init__(self, study: Study, halt: Halt, listeners: Sequence[Listener]) -> None:
         self._study = study
-        self._epochs = epochs
         self._halt = halt
         self._listeners = listeners
 
@@ -69,12 +68,14 @@ class TrialEvents(_LeftOutOfSnapshots, tune.Callback):
 
     def on_trial_result(self, trial: Any, result: dict[str, Any], **_: Any) -> None:
         """An epoch has ended; also called for the report on which the scheduler stops the trial."""
+        if "diverged" in result:
+            return  # the trial ends at once, and on_trial_complete finds this as its last result
         number = trial.config["number"]
         # Ray adds its own entries (pid, node, times); a trial's metrics are what run_trial put beside its number.
         metrics = {name: float(result[name]) for name in result["reported"]}
         self._study.report(number, metrics)
         # The worker has put the files there before it reported. Ray's on_checkpoint comes later, or never on a halt.
-        self._study.keep(number, Path(trial.path) / result["checkpoint_dir_name"] / BEST)
+        self._study.keep(number, _files(trial, result) / BEST)
         if result["diagnosis"] is not None:
             self._study.tag(number, "diagnosis", result["diagnosis"])
         record = self._study.trial(number)
@@ -82,8 +83,10 @@ class TrialEvents(_LeftOutOfSnapshots, tune.Callback):
             listener.reported(record, metrics)
 
     def on_trial_complete(self, trial: Any, **_: Any) -> None:
-        """The trial has spent its budget, or the scheduler or the search has stopped it."""
-        if trial.last_result.get("epoch", 0) >= self._epochs:
+        """The trial has trained its last epoch or diverged, or the scheduler or the search has stopped it."""
+        if "diverged" in trial.last_result:
+            self._end(trial, TrialState.DIVERGED, trial.last_result["diverged"])
+        elif trial.last_result.get("last"):
             self._end(trial, TrialState.COMPLETE)
         elif self._halt.reason is not None:
             self._end(trial, TrialState.FAILED, self._halt.reason)
@@ -108,3 +111,10 @@ class TrialEvents(_LeftOutOfSnapshots, tune.Callback):
         self._halt.watch(record)
         for listener in self._listeners:
             listener.ended(record)
+
+
+def _files(trial: Any, result: Mapping[str, Any]) -> Path:
+    """Where the checkpoints of a report lie: Ray Train keeps those of several processes, Tune those of one."""
+    if "checkpoint_path" in result:
+        return Path(result["checkpoint_path"])
+    return Path(trial.path) / str(result["checkpoint_dir_name"])

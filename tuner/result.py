@@ -31,9 +31,9 @@ class SearchResult:
 
     @property
     def best(self) -> TrialRecord | None:
-        """The best trial of the whole budget; if none got so far, the best of those stopped, then of those cut off."""
+        """The best trial of the whole budget; if there is none, of those stopped, then cut off, then diverged."""
         metric = self.spec.file.objective.metric
-        for state in (TrialState.COMPLETE, TrialState.STOPPED, TrialState.FAILED):
+        for state in (TrialState.COMPLETE, TrialState.STOPPED, TrialState.FAILED, TrialState.DIVERGED):
             known = [trial for trial in self.trials if trial.state is state and trial.scores]
             if known:
                 return max(known, key=lambda trial: (trial.scores or {})[metric])

@@ -11,9 +11,9 @@ from data.dataset import Dataset
 from data.errors import TrainingError
 from data.manifest import Split
 from model.prediction import Validation
-from model.training import train
+from model.training.run import train
 from tuner.asha import scheduler
-from tuner.cluster import compiled_alike, concurrency, ray_running
+from tuner.cluster import concurrency, of_the_trial, ray_running, settled
 from tuner.display import Display
 from tuner.halt import INTERRUPTED, Halt
 from tuner.output import new_folder
@@ -27,6 +27,7 @@ from tuner.trial import TrainFunction, TrialJob, run_trial
 
 LOG_FILE = "ray.log"
 TRIALS_FOLDER = "trials"
+PARALLEL_FOLDER = "parallel"  # of the trials that several processes train
 
 
 def new_search_id(spec: SearchSpec) -> str:
@@ -60,6 +61,9 @@ def run_search(
         validation=Validation(spec.file.objective.split, spec.file.objective.windows),
         metric=spec.file.objective.metric,
         threads=spec.file.resources.cpus,
+        processes=spec.file.resources.ranks,
+        gpus=spec.file.resources.gpus,
+        parallel_folder=str((folder / PARALLEL_FOLDER).absolute()),
         train=train_function,
     )
     with terminal_apart(folder / LOG_FILE) as terminal:
@@ -67,7 +71,7 @@ def run_search(
     if result.halted not in (None, INTERRUPTED):
         raise TrainingError(f"{search_id}: {result.halted}; details: {folder / LOG_FILE}")
     states = result.states()
-    if result.halted is None and states[TrialState.FAILED] == len(result.trials):
+    if result.halted is None and states[TrialState.FAILED] + states[TrialState.DIVERGED] == len(result.trials):
         raise TrainingError(f"{search_id}: every trial failed; {_first_error(result)}")
     return result
 
@@ -77,7 +81,7 @@ def _search(spec: SearchSpec, job: TrialJob, folder: Path, search_id: str, displ
     with display, halt.on_signals():
         display.say(f"search {search_id}, results in {folder}; starting Ray")
         with ray_running(folder / LOG_FILE):
-            default = compiled_alike(spec.default, spec.file.resources)
+            default = settled(spec.default, spec.file.resources)
             spec, job = dataclasses.replace(spec, default=default), dataclasses.replace(job, default=default)
             return _record(spec, job, folder, search_id, display, halt)
 
@@ -87,7 +91,7 @@ def _record(
 ) -> SearchResult:
     study = Study.create(folder, spec, search_id)
     tracker = Tracker.begin(spec, study, folder, job.dataset, display.say)
-    events = TrialEvents(study, spec.file.budget.epochs, halt, [tracker, display])
+    events = TrialEvents(study, halt, [tracker, display])
     try:
         _tune(spec, job, folder, StudySearcher(study, job.metric, spec.file.objective.mode), events, halt)
     except BaseException:
@@ -108,7 +112,7 @@ def _tune(
 ) -> None:
     resources = spec.file.resources
     tuner = tune.Tuner(
-        tune.with_resources(tune.with_parameters(run_trial, job=job), {"cpu": resources.cpus, "gpu": resources.gpus}),
+        tune.with_resources(tune.with_parameters(run_trial, job=job), of_the_trial(resources)),
         tune_config=tune.TuneConfig(
             # The limiter keeps Ray from asking for a trial before there is room, when less is known.
             search_alg=ConcurrencyLimiter(searcher, max_concurrent=concurrency(resources)),
@@ -140,5 +144,9 @@ def _display(terminal: Terminal, spec: SearchSpec, on_stderr: bool) -> Display:
 
 
 def _first_error(result: SearchResult) -> str:
-    errors = [trial.error for trial in result.trials if trial.state is TrialState.FAILED and trial.error]
+    errors = [
+        trial.error
+        for trial in result.trials
+        if trial.state in (TrialState.FAILED, TrialState.DIVERGED) and trial.error
+    ]
     return f"the first error: {errors[0]}" if errors else "see its log"

@@ -17,7 +17,8 @@ from tuner.located import KeyPath, Located, read_located
 from tuner.space import Branch, BranchError, Leaves, Space
 from tuner.spec_space import branches_of
 
-EPOCHS = "training.epochs"  # the fidelity: set by the budget, never by base or space
+EPOCHS = "training.epochs"  # set by the budget, never by base or space
+PHASES = "training.phases"
 
 
 class SamplerName(StrEnum):
@@ -32,6 +33,13 @@ class SchedulerName(StrEnum):
 
     ASHA = "asha"
     NONE = "none"
+
+
+class Fidelity(StrEnum):
+    """At which costs trials are compared before they have the full one."""
+
+    EPOCHS = "epochs"  # rungs at grace, and at ever longer trainings
+    PHASES = "phases"  # rungs at the ends of training.phases: fewer pixels, time steps or recordings
 
 
 class Objective(Config):
@@ -61,13 +69,16 @@ class Scheduler(Config):
     """How weak trials are stopped."""
 
     name: SchedulerName = SchedulerName.ASHA
-    grace: int = Field(default=2, ge=1)  # epochs no trial is stopped before; the first rung
+    fidelity: Fidelity = Fidelity.EPOCHS
+    grace: int = Field(default=2, ge=1)  # epochs no trial is stopped before; the first rung; not with phases
     reduction_factor: float = Field(default=3, ge=2)  # eta in ASHA (Li et al. 2020): 1/eta of each rung survives
 
     @model_validator(mode="after")
     def _only_what_is_read(self) -> "Scheduler":
         if self.name is SchedulerName.NONE:
-            _refuse_unread(self, "scheduler", {"grace", "reduction_factor"})
+            _refuse_unread(self, "scheduler", {"fidelity", "grace", "reduction_factor"})
+        if self.fidelity is Fidelity.PHASES and "grace" in self.model_fields_set:
+            raise ValueError("grace is not read with fidelity 'phases', whose first rung ends the first; remove it")
         return self
 
 
@@ -86,9 +97,30 @@ class Budget(Config):
 class Resources(Config):
     """What one trial takes."""
 
-    cpus: int = Field(default=1, ge=1)  # threads; two trials of one thread beat one of two
-    gpus: float = Field(default=0, ge=0)  # a share of one, or whole ones
+    cpus: int = Field(default=1, ge=1)  # threads of each of its processes; two trials of one thread beat one of two
+    gpus: float = Field(default=0, ge=0)  # a share of one, or whole ones; of all its processes together
+    processes: int | None = Field(default=None, ge=1)  # that train it on parts of each batch; null: one for each GPU
     concurrent: int | None = Field(default=None, ge=1)  # trials at a time; null runs as many as fit
+
+    @model_validator(mode="after")
+    def _gpus_can_be_given(self) -> "Resources":
+        if self.gpus > 1 and self.gpus != int(self.gpus):
+            raise ValueError(f"gpus={self.gpus:g} must be a share of one, or a whole number")
+        if self.gpus and self.ranks > 1 and self.gpus % self.ranks:
+            raise ValueError(
+                f"processes={self.ranks} must divide gpus={self.gpus:g}; give each process a GPU, or drop processes"
+            )
+        return self
+
+    @property
+    def ranks(self) -> int:
+        """How many processes train a trial."""
+        return self.processes or max(int(self.gpus), 1)
+
+    @property
+    def all_cpus(self) -> int:
+        """CPUs that a trial takes, with all of its processes."""
+        return self.ranks * self.cpus
 
 
 class SearchFile(Config):
@@ -140,21 +172,29 @@ def load_spec(path: Path, trials: int | None = None) -> SearchSpec:
         file = file.model_copy(update={"budget": budget})
     _check_budget(source, file)
     default = _default(source, file)
+    _check_phases(source, file, default)
     return SearchSpec(file, default, _space(source, file, default))
 
 
 def _check_budget(source: Located, file: SearchFile) -> None:
-    epochs, grace = file.budget.epochs, file.scheduler.grace
-    if file.scheduler.name is SchedulerName.ASHA and grace > epochs:
+    epochs, grace, scheduler = file.budget.epochs, file.scheduler.grace, file.scheduler
+    if scheduler.name is SchedulerName.ASHA and scheduler.fidelity is Fidelity.EPOCHS and grace > epochs:
         where = source.where(("scheduler", "grace"))
         raise ConfigError(f"{where}: grace={grace} must not exceed budget.epochs={epochs}; lower it or train longer")
+
+
+def _check_phases(source: Located, file: SearchFile, default: TrialConfig) -> None:
+    if file.scheduler.fidelity is Fidelity.PHASES and not default.training.phases:
+        where = source.where(("scheduler", "fidelity"))
+        raise ConfigError(f"{where}: rungs are the ends of {PHASES}, of which base has none; add them, or use 'epochs'")
 
 
 def _default(source: Located, file: SearchFile) -> TrialConfig:
     given = leaves_in(source, file.base, ("base",))
     for key, leaf, _ in given:
         _refuse_epochs(source, key, leaf)
-    return configured(source, given, ("base",), {EPOCHS: file.budget.epochs})
+    budget = TrialConfig().with_leaves({EPOCHS: file.budget.epochs}, source.where(("budget", "epochs")))
+    return configured(source, given, ("base",), {}, budget)
 
 
 def _refuse_epochs(source: Located, key: KeyPath, leaf: str) -> None:

@@ -26,14 +26,16 @@ class TrialState(StrEnum):
     """Where a trial is."""
 
     RUNNING = "running"
-    COMPLETE = "complete"  # trained for the whole budget
+    COMPLETE = "complete"  # trained for the whole budget, or as long as its patience lasted
     STOPPED = "stopped"  # by the scheduler, at a rung
+    DIVERGED = "diverged"  # its numbers were no longer finite
     FAILED = "failed"
 
 
 _OPTUNA_STATES = {
     TrialState.COMPLETE: OptunaState.COMPLETE,
     TrialState.STOPPED: OptunaState.PRUNED,
+    TrialState.DIVERGED: OptunaState.FAIL,
     TrialState.FAILED: OptunaState.FAIL,
 }
 
@@ -63,7 +65,7 @@ class Study:
         self._spec = spec
         self._folder = folder
         self._asked: dict[int, optuna.Trial] = {}
-        self._reports: dict[int, list[dict[str, float]]] = {}
+        self._reports: dict[int, dict[int, dict[str, float]]] = {}  # of each trial, by epoch
 
     @classmethod
     def create(cls, folder: Path, spec: SearchSpec, search_id: str) -> "Study":
@@ -105,14 +107,16 @@ class Study:
         else:
             leaves = self._spec.space.sample(trial)
         self._asked[trial.number] = trial
-        self._reports[trial.number] = []
+        self._reports[trial.number] = {}
         self._remember(trial.number, state=TrialState.RUNNING, sampled=leaves, config={**default, **leaves})
         return trial.number, leaves
 
     def report(self, number: int, metrics: Mapping[str, float]) -> None:
         """Keep an epoch's metrics; the objective becomes an intermediate value."""
-        self._reports[number].append(dict(metrics))
-        self._asked[number].report(metrics[self._spec.file.objective.metric], int(metrics["epoch"]))
+        epoch = int(metrics["epoch"])
+        if epoch not in self._reports[number]:  # it is, if a worker was lost and the next one had to do it again
+            self._asked[number].report(metrics[self._spec.file.objective.metric], epoch)
+        self._reports[number][epoch] = dict(metrics)
 
     def keep(self, number: int, checkpoint: Path) -> None:
         """Keep where the trial's best weights lie now."""
@@ -121,14 +125,16 @@ class Study:
     def finish(self, number: int, state: TrialState, error: str | None = None) -> TrialRecord:
         """Tell a trial's end: its value is its best epoch's, not its last one's; without any number it has failed."""
         metric = self._spec.file.objective.metric
-        reports = [report for report in self._reports[number] if math.isfinite(report[metric])]
-        best = max(reports, key=lambda report: report[metric], default=None)
-        if state is not TrialState.FAILED and best is None:
+        reports = [report for report in self._reports[number].values() if math.isfinite(report[metric])]
+        # The last that was best: a phase of a training that is nearer its full configuration begins anew.
+        best = next((report for report in reversed(reports) if report["best"]), None)
+        lost = state in (TrialState.DIVERGED, TrialState.FAILED)
+        if not lost and best is None:
             state, error = TrialState.FAILED, error or f"no epoch reported a finite {metric}"
         self._remember(number, state=state, epochs=len(self._reports[number]), error=error)
         if best is not None:
             self._remember(number, best_epoch=int(best["epoch"]), **{score: best[score] for score in SCORES})
-        told = None if best is None or state is TrialState.FAILED else [float(best[metric])]
+        told = None if best is None or lost else [float(best[metric])]
         # Not study.tell: it would take a stopped trial's last value for its value.
         study_id = self._storage.get_study_id_from_name(self.search_id)
         trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)

@@ -18,7 +18,12 @@ from tuner.spec import SearchSpec
 from tuner.store import EXPERIMENT, artifact_folder, tracking_uri
 from tuner.study import DEFAULT_TRIAL, Study, TrialRecord, TrialState
 
-_STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.STOPPED: "KILLED", TrialState.FAILED: "FAILED"}
+_STATUS = {
+    TrialState.COMPLETE: "FINISHED",
+    TrialState.STOPPED: "KILLED",
+    TrialState.DIVERGED: "FAILED",
+    TrialState.FAILED: "FAILED",
+}
 _PARAM_LENGTH = 6000  # MLflow's limit for a parameter's value
 _ENTITIES = 100  # MLflow's limit for the parameters of one request
 _Args = ParamSpec("_Args")
@@ -79,6 +84,8 @@ class Tracker:
     @_never_fatal
     def started(self, trial: TrialRecord) -> None:
         """Open the trial's child run with all leaves of its configuration."""
+        if trial.number in self._children:
+            return  # its worker was lost, and another has taken it up
         default = trial.number == DEFAULT_TRIAL
         tags = {
             "mlflow.parentRunId": self._parent,

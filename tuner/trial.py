@@ -1,25 +1,31 @@
 """One trial in a Ray worker: the only place that reports to Ray."""
 
 import contextlib
-import gc
 import math
 import tempfile
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import Protocol, TypedDict
 
-import torch
 from ray import tune
 
 from data.dataset import Dataset
-from data.errors import TrainingError
+from data.errors import Diverged, TrainingError
 from model.prediction import Validation
-from model.training import EpochReport
+from model.training.report import EpochReport
 from model.trial_config import TrialConfig
 from tuner.space import Leaves
+from tuner.worker import lent_worker
 
-TrainFunction = Callable[[TrialConfig, Dataset, Path, Validation], Iterator[EpochReport]]
+
+class TrainFunction(Protocol):
+    """Trains a configuration into a folder; goes on from what lies there where it is told to resume."""
+
+    def __call__(
+        self, config: TrialConfig, dataset: Dataset, out: Path, validation: Validation, *, resume: bool
+    ) -> Iterator[EpochReport]:
+        """A report after every epoch."""
 
 
 class Assignment(TypedDict):
@@ -37,48 +43,72 @@ class TrialJob:
     dataset: str  # location; every worker opens it for itself
     validation: Validation
     metric: str
-    threads: int
+    threads: int  # of each of its processes
     train: TrainFunction
+    processes: int = 1  # that train a trial together
+    gpus: float = 0  # of all of them
+    parallel_folder: str = ""  # absolute; where their checkpoints go
 
 
 def run_trial(assignment: Assignment, job: TrialJob) -> None:
-    """Train one configuration and report each epoch with its best and last checkpoint.
+    """Train one configuration and report each epoch with its checkpoints; or last of all that it diverged.
+
+    A worker that takes up a trial whose worker was lost goes on from what that one reported last.
 
     Raises:
-        TrainingError: the objective is not a finite number, or training ended before its budget.
+        TrainingError: training ended before its budget.
     """
-    torch.set_num_threads(job.threads)
-    where = f"trial {assignment['number']}"
-    config = job.default.with_leaves(assignment["leaves"], where)
-    dataset = Dataset.open(job.dataset)
-    epoch = 0
-    # The actor lives on for the next trial: files and generator are gone before it starts, also when Ray stops this one
-    # inside tune.report (it raises SystemExit there). Ray makes its own session folder the working one, and that is
-    # removed with the session, so a worker that is killed leaves nothing behind either.
+    with lent_worker(job.threads):
+        diverged = _diverged(assignment, job)
+    if diverged is not None:
+        # As data: of an exception the driver is given the text alone, and this process would be thrown away.
+        tune.report({job.metric: math.nan, "diverged": diverged})
+
+
+def _diverged(assignment: Assignment, job: TrialJob) -> str | None:
+    """Run the trial; what is said of it if it has diverged. The error itself would hold on to the trial's tensors."""
     try:
-        with (
-            tempfile.TemporaryDirectory(prefix="files-", dir=Path.cwd()) as folder,
-            contextlib.closing(_generator(job, config, dataset, Path(folder))) as reports,
-        ):
+        if job.processes > 1:
+            from tuner.parallel_trial import run_parallel_trial
+
+            run_parallel_trial(assignment, job, job.processes)
+        else:
+            _run_here(assignment, job)
+    except Diverged as error:
+        return str(error)
+    return None
+
+
+def _run_here(assignment: Assignment, job: TrialJob) -> None:
+    lost = tune.get_checkpoint()
+    over = lost is not None  # its worker may have been lost after the last epoch, with nothing left to do
+    # Files and generator are gone before the next trial starts, also when Ray stops this one inside tune.report (it
+    # raises SystemExit there). Ray makes its own session folder the working one, and that is removed with the session,
+    # so a worker that is killed leaves nothing behind either.
+    with tempfile.TemporaryDirectory(prefix="files-", dir=Path.cwd()) as name:
+        if lost is not None:
+            lost.to_directory(name)
+        with contextlib.closing(trained(assignment, job, Path(name), resume=lost is not None)) as reports:
             for report in reports:
-                epoch = report.epoch
-                _report(report, job.metric, Path(folder))
-    finally:
-        del dataset
-        gc.collect()
-    if epoch < config.training.epochs:
-        raise TrainingError(f"{where}: training ended after {epoch} of {config.training.epochs} epochs")
+                over = report.last
+                tune.report(as_result(report, job.metric), checkpoint=tune.Checkpoint.from_directory(name))
+    if not over:
+        raise TrainingError(f"trial {assignment['number']}: training ended before its last epoch")
 
 
-def _generator(
-    job: TrialJob, config: TrialConfig, dataset: Dataset, folder: Path
-) -> Generator[EpochReport, None, None]:
-    yield from job.train(config, dataset, folder, job.validation)
+def trained(assignment: Assignment, job: TrialJob, folder: Path, *, resume: bool) -> Generator[EpochReport, None, None]:
+    """Train what is assigned; this alone holds the dataset, which is gone with it."""
+    config = job.default.with_leaves(assignment["leaves"], f"trial {assignment['number']}")
+    yield from job.train(config, Dataset.open(job.dataset), folder, job.validation, resume=resume)
 
 
-def _report(report: EpochReport, metric: str, folder: Path) -> None:
+def as_result(report: EpochReport, metric: str) -> dict[str, object]:
+    """What Ray carries of an epoch to the driver.
+
+    Raises:
+        Diverged: the objective is not a finite number.
+    """
     metrics = report.as_metrics()
     if not math.isfinite(metrics[metric]):
-        raise TrainingError(f"epoch {report.epoch}: {metric} is {metrics[metric]}; training has diverged")
-    facts = {"reported": list(metrics), "diagnosis": report.diagnosis}
-    tune.report({**metrics, **facts}, checkpoint=tune.Checkpoint.from_directory(str(folder)))
+        raise Diverged(f"epoch {report.epoch}: {metric} is {metrics[metric]}; training has diverged", metric)
+    return {**metrics, "reported": list(metrics), "diagnosis": report.diagnosis}

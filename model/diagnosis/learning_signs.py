@@ -63,7 +63,7 @@ def training_batches(config: TrialConfig, shards: tuple[Shard, ...], epoch: int)
     """The batches this configuration trains on in an epoch, made in this process."""
     training = config.training
     data: DataConfig = config.data.model_copy(update={"workers": 0})
-    plan = LoadingPlan(training.batch_size, training.windows_per_epoch, training.epochs, training.seed)
+    plan = LoadingPlan(training.windows_a_batch, training.windows_per_epoch, training.epochs, training.seed)
     return TrainingLoader(shards, data, plan).epoch(epoch)
 
 

@@ -1,17 +1,23 @@
-from collections.abc import Callable
+import errno
+import random
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from data.boxes import LabelSet
 from data.errors import DatasetError
 from data.events import SensorSize
-from model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from data.storage import partial_path
+from model.checkpoint import CHECKPOINT, Checkpoint, load_checkpoint, save_checkpoint
 from model.detector import SpikingDetector
+from model.sealed_file import SEAL, write_sealed
 from model.trial_config import TrialConfig
 
 CHANGES = {"model.neuron.max_spikes": 3, "loss.box": 0.1 + 0.2, "data.scale": 1 / 3, "training.windows_per_epoch": 7}
@@ -88,16 +94,16 @@ def test_another_kind_of_file_is_named(tmp_path: Path, content: bytes) -> None:
 @pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"format": "1"}])
 def test_safetensors_of_another_program_or_version_are_named(tmp_path: Path, metadata: dict[str, str] | None) -> None:
     save_file({"weight": torch.ones(3)}, tmp_path / "foreign.safetensors", metadata)
-    with pytest.raises(DatasetError, match=r"foreign\.safetensors: format .* is not '3'"):
+    with pytest.raises(DatasetError, match=r"foreign\.safetensors: format .* is not '4'"):
         load_checkpoint(tmp_path / "foreign.safetensors")
 
 
 def rewritten(path: Path, change: Callable[[dict[str, str], dict[str, torch.Tensor]], Any]) -> None:
     with safe_open(path, framework="pt") as file:
-        metadata = dict(file.metadata())
+        metadata = {name: text for name, text in file.metadata().items() if name not in ("format", SEAL)}
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     change(metadata, weights)
-    save_file(weights, path, metadata)
+    write_sealed(weights, metadata, path, CHECKPOINT)
 
 
 DAMAGES: dict[str, Callable[[dict[str, str], dict[str, torch.Tensor]], Any]] = {
@@ -118,20 +124,39 @@ def test_a_checkpoint_that_does_not_fit_together_is_named(path: Path, damage: st
         load_checkpoint(path)
 
 
+@contextmanager
+def files_up_to(limit: int) -> Iterator[None]:
+    """A time in which this process cannot write past so many bytes of a file, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("limit", [0, 100, 50_000])
 def test_a_write_that_fails_halfway_leaves_the_old_checkpoint_and_nothing_else(
-    path: Path, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+    path: Path, checkpoint: Checkpoint, limit: int
 ) -> None:
     before = path.read_bytes()
-
-    def full_disk(weights: object, file: Path, metadata: object) -> None:
-        Path(file).write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("model.checkpoint.save_file", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="too large") as caught, files_up_to(limit):
         save_checkpoint(checkpoint, path)
+    assert caught.value.errno == errno.EFBIG
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_a_killed_write_left_is_gone_after_the_next(path: Path, checkpoint: Checkpoint) -> None:
+    partial_path(path).write_bytes(b"as far as it came, which was further than the whole file" * 1_000_000)
+    save_checkpoint(checkpoint, path)
+    assert list(path.parent.iterdir()) == [path]
+    assert load_checkpoint(path).epoch == 5
+
+
+def test_a_checkpoint_may_be_read_by_whom_other_files_may(path: Path) -> None:
+    (other := path.with_name("other")).touch()
+    assert path.stat().st_mode == other.stat().st_mode
 
 
 def test_a_name_that_cannot_be_replaced_leaves_nothing_behind(tmp_path: Path, checkpoint: Checkpoint) -> None:
@@ -140,3 +165,39 @@ def test_a_name_that_cannot_be_replaced_leaves_nothing_behind(tmp_path: Path, ch
     with pytest.raises(OSError, match="directory"):
         save_checkpoint(checkpoint, taken)
     assert list(tmp_path.iterdir()) == [taken]
+
+
+def bit_flipped(path: Path, bit: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(bit // 8)
+        (byte,) = file.read(1)
+        file.seek(bit // 8)
+        file.write(bytes([byte ^ 1 << bit % 8]))
+
+
+@pytest.mark.parametrize("part", ["head", "weights"])
+def test_a_bit_that_flips_is_found(path: Path, part: str) -> None:
+    size = path.stat().st_size
+    head = 8 + int.from_bytes(path.read_bytes()[:8], "little")
+    places = range(8 * head) if part == "head" else range(8 * head, 8 * size)
+    for bit in [places[0], places[-1], *random.Random(7).sample(places, 60)]:
+        bit_flipped(path, bit)
+        with pytest.raises(DatasetError, match=r"best\.safetensors: .*damaged.*use another checkpoint"):
+            load_checkpoint(path)
+        bit_flipped(path, bit)
+    assert load_checkpoint(path).epoch == 5
+
+
+def test_another_number_in_the_metadata_is_damage_too(path: Path) -> None:
+    with safe_open(path, framework="pt") as file:
+        metadata = {**file.metadata(), "epoch": "6"}
+        weights = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a dict
+    save_file(weights, path, metadata)
+    with pytest.raises(DatasetError, match="damaged, its content is not what was written"):
+        load_checkpoint(path)
+
+
+def test_other_programs_read_the_weights_of_a_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    theirs, ours = load_file(path), checkpoint.detector.state_dict()
+    assert theirs.keys() == ours.keys()
+    assert all(torch.equal(theirs[name], ours[name]) and theirs[name].dtype == ours[name].dtype for name in ours)

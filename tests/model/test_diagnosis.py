@@ -32,7 +32,7 @@ from model.diagnosis.rules import findings
 from model.diagnosis.vital_signs import VitalSigns
 from model.neurons import SpikingNeuron
 from model.prediction import Validation
-from model.training import train
+from model.training.run import train
 from model.trial_config import TrialConfig
 
 SMALL = {
@@ -392,7 +392,9 @@ def test_a_learning_rate_in_the_wrong_unit_leaves_the_weights_where_they_were(
 def test_a_schedule_whose_factor_is_zero_leaves_the_weights_where_they_were(
     tiny_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("model.training.make_schedule", lambda optimizer, *_: LambdaLR(optimizer, lambda _: 0.0))
+    monkeypatch.setattr(
+        "model.training.trainer.make_schedule", lambda optimizer, *_: LambdaLR(optimizer, lambda _: 0.0)
+    )
     diagnosis = diagnose(run(tiny_dataset, tmp_path, training__windows_per_epoch=12), tiny_dataset)
     assert cause(diagnosis) == (Cause.LEARNING_RATE, Severity.ERROR, "weights")
     assert "learning rate was 0" in diagnosis.line()

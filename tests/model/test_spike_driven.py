@@ -12,7 +12,7 @@ from model.neuron_config import NeuronConfig, NeuronName
 from model.prediction import EvaluationWindows, Validation
 from model.spike_driven import SpikeDrivenConvolution, spike_driven
 from model.streaming import DetectorStream
-from model.training import Trainer
+from model.training.trainer import Trainer
 from model.trial_config import TrialConfig
 
 CPU = torch.device("cpu")
@@ -24,7 +24,8 @@ def trained(tiny_dataset: Dataset) -> Trainer:
     leaves = {"training.epochs": 2, "training.compile": "off", "training.windows_per_epoch": 16, "optimizer.lr": 5e-3}
     trainer = Trainer(TrialConfig().with_leaves(leaves, "test"), tiny_dataset, Validation(windows=6), CPU)
     for epoch in (1, 2):
-        trainer.epoch(epoch)
+        list(trainer.epoch(epoch))
+        trainer.end_epoch(epoch)
     trainer.detector.eval()
     return trainer
 

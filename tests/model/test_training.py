@@ -1,5 +1,5 @@
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +9,17 @@ import torch
 
 from data.batches import Batch
 from data.dataset import Dataset
-from data.errors import DatasetError, TrainingError
+from data.errors import DatasetError, Diverged
 from data.manifest import Split
 from model.checkpoint import load_checkpoint
+from model.detector import SpikingDetector
 from model.evaluation.average_precision import AveragePrecision
 from model.evaluation.protocol import evaluate_checkpoint
 from model.loss import DetectionLoss
-from model.prediction import Validation
-from model.training import EpochReport, Trainer, train
+from model.prediction import Validation, WindowResult
+from model.training.report import EpochReport, StepReport
+from model.training.run import train
+from model.training.trainer import Trainer
 from model.trial_config import TrialConfig
 
 CPU = torch.device("cpu")
@@ -27,6 +30,7 @@ SMALL = {
     "training.windows_per_epoch": 12,
     "training.seed": 11,
     "training.compile": "off",  # compiling takes longer than these trainings
+    "training.precision": "fp32",  # the same on every machine
 }
 
 
@@ -44,7 +48,7 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
 
 def timeless(report: EpochReport) -> dict[str, float]:
     metrics = report.as_metrics()
-    return {name: value for name, value in metrics.items() if name not in ("seconds", "windows_per_second")}
+    return {name: value for name, value in metrics.items() if name not in ("seconds", "windows_per_second", "waiting")}
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +89,12 @@ def test_reports_count_epochs_from_one_and_their_metrics_are_flat(first_run: Run
         assert metrics["loss"] == pytest.approx(sum(metrics[term] for term in terms))
 
 
-def test_a_run_leaves_two_checkpoints_and_nothing_else(first_run: Run) -> None:
-    assert {path.name for path in first_run[1].iterdir()} == {"best.safetensors", "last.safetensors"}
+def test_a_run_leaves_two_checkpoints_its_state_and_nothing_else(first_run: Run) -> None:
+    assert {path.name for path in first_run[1].iterdir()} == {
+        "best.safetensors",
+        "last.safetensors",
+        "state.safetensors",
+    }
 
 
 def test_a_checkpoint_holds_its_epochs_numbers_and_the_whole_configuration(first_run: Run) -> None:
@@ -117,7 +125,7 @@ def scripted_map(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[float]], Non
 
     def script(values: list[float]) -> None:
         rest: Iterator[float] = iter(values)
-        monkeypatch.setattr(Trainer, "measure", lambda *_: AveragePrecision(np.full((2, 10), next(rest))))
+        monkeypatch.setattr(Trainer, "measure", lambda *_: (AveragePrecision(np.full((2, 10), next(rest))), []))
 
     return script
 
@@ -170,15 +178,15 @@ def test_the_loss_falls(tiny_dataset: Dataset, tmp_path: Path, scripted_map: Cal
         ("box", slice(-32, None), "track"),  # the embeddings stand behind the sides
     ],
 )
-def test_a_loss_that_is_not_finite_names_its_term_and_batch_and_touches_no_weight(
+def test_a_loss_that_is_not_finite_names_its_term_and_windows_and_touches_no_weight(
     tiny_dataset: Dataset, layer: str, rows: slice, term: str
 ) -> None:
-    trainer = Trainer(trial(), tiny_dataset, Validation(), CPU)
+    trainer = Trainer(trial(training__most_skipped=1), tiny_dataset, Validation(), CPU)
     for branch in getattr(trainer.detector.head, layer):
         branch.readout.bias.data[rows] = torch.inf
     before = {name: value.clone() for name, value in trainer.detector.named_parameters()}
-    with pytest.raises(TrainingError, match=rf"loss term {term} is not finite in epoch 3, batch 0"):
-        trainer.epoch(3)
+    with pytest.raises(Diverged, match=rf"loss term {term} is not finite .*epoch 3, step 1 \(train_.* at 0\.\d+ s"):
+        list(trainer.epoch(3))
     assert all(torch.equal(before[name], value) for name, value in trainer.detector.named_parameters())
 
 
@@ -191,12 +199,15 @@ def test_a_step_follows_the_gradient_of_its_own_batch_alone(tiny_dataset: Datase
     plain = {"optimizer__momentum": 0, "optimizer__weight_decay": 0, "optimizer__clip_norm": 1e9}
     config = trial(optimizer__name="sgd", **plain, loss__track_memory=0)
     trainer = Trainer(config, tiny_dataset, Validation(), CPU)
+    trainer.detector.train()
+    for group in trainer.optimizer.param_groups:
+        group["lr"] = 0.01
     first, second, _ = trainer.loader.epoch(1)
-    trainer.step(first, "")
+    trainer.stepper.step([first])
     before = [value.detach().clone() for value in trainer.detector.parameters()]
     (rate,) = {group["lr"] for group in trainer.optimizer.param_groups}
     expected = gradients(trainer, second)
-    trainer.step(second, "")
+    trainer.stepper.step([second])
     for old, new, gradient in zip(before, trainer.detector.parameters(), expected, strict=True):
         torch.testing.assert_close(new.detach(), old - rate * gradient)
 
@@ -205,7 +216,7 @@ def test_a_gradient_longer_than_the_limit_is_scaled_down_to_it(tiny_dataset: Dat
     trainer = Trainer(trial(optimizer__clip_norm=0.125), tiny_dataset, Validation(), CPU)
     batch = next(trainer.loader.epoch(1))
     assert torch.nn.utils.get_total_norm(gradients(trainer, batch)) > 1
-    trainer.step(batch, "")
+    trainer.stepper.step([batch])
     taken = [value.grad for value in trainer.detector.parameters() if value.grad is not None]
     assert torch.nn.utils.get_total_norm(taken).item() == pytest.approx(0.125, rel=1e-4)
 
@@ -213,8 +224,9 @@ def test_a_gradient_longer_than_the_limit_is_scaled_down_to_it(tiny_dataset: Dat
 def test_an_epoch_after_a_measurement_trains_the_norms_too(tiny_dataset: Dataset) -> None:
     trainer = Trainer(trial(training__windows_per_epoch=4), tiny_dataset, Validation(), CPU)
     trainer.measure()
+    trainer.detector.eval()
     seen = [value.clone() for name, value in trainer.detector.named_buffers() if name.endswith("running_mean")]
-    trainer.epoch(1)
+    list(trainer.epoch(1))
     now = [value for name, value in trainer.detector.named_buffers() if name.endswith("running_mean")]
     assert seen
     assert not any(torch.equal(old, new) for old, new in zip(seen, now, strict=True))
@@ -248,8 +260,7 @@ def test_streamed_windows_are_trained_with_the_membranes_of_those_before_them(ti
     trainer = Trainer(config, tiny_dataset, Validation(windows=2), CPU)
     seen: list[tuple[torch.Tensor, ...]] = []
     trainer.detector.register_forward_pre_hook(lambda _, inputs: seen.append(inputs))
-    for number, batch in enumerate(trainer.loader.epoch(1)):
-        trainer.step(batch, f"batch {number}")
+    list(trainer.epoch(1))
     flags = [continues.tolist() for _, continues in seen]
     assert flags[0] == [False, False]
     assert [True, True] in flags[1:]
@@ -262,3 +273,72 @@ def test_the_rarer_class_weighs_more_where_weights_are_balanced(tmp_path: Path, 
         for kind in ("none", "balanced")
     )
     assert plain[0].loss == balanced[0].loss
+
+
+class Told:
+    """A watcher that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.steps: list[StepReport] = []
+        self.windows: list[int] = []
+
+    def stepped(self, step: StepReport) -> None:
+        self.steps.append(step)
+
+    def measured(self, report: EpochReport, detector: SpikingDetector, results: Sequence[WindowResult]) -> None:
+        assert report.epoch == self.steps[-1].epoch
+        assert detector.config.preset == "nano"
+        self.windows.append(len(results))
+
+
+def test_a_watcher_hears_of_every_step_and_every_measurement(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    told = Told()
+    list(train(trial(), tiny_dataset, tmp_path, Validation(windows=4), "cpu", watchers=[told]))
+    assert [(step.epoch, step.step, step.steps) for step in told.steps] == [
+        (e, s, 3) for e in (1, 2) for s in (1, 2, 3)
+    ]
+    assert [step.windows for step in told.steps] == [4] * 6
+    assert all(step.labelled == 1 and step.boxes >= 4 * 2 for step in told.steps)  # two objects, some out of sight
+    assert told.windows == [4, 4]
+
+
+def test_training_ends_when_patience_does(
+    tiny_dataset: Dataset, tmp_path: Path, scripted_map: Callable[[list[float]], None]
+) -> None:
+    scripted_map([0.1, 0.2, 0.205, 0.2, 0.9])
+    config = trial(training__epochs=5, training__windows_per_epoch=4, training__patience=2, training__min_gain=0.01)
+    reports = list(train(config, tiny_dataset, tmp_path, device="cpu"))
+    assert [report.epoch for report in reports] == [1, 2, 3, 4]
+    assert [report.last for report in reports] == [False, False, False, True]
+    assert [report.best for report in reports] == [True, True, True, False]
+
+
+def test_a_new_phase_has_its_own_best_and_carries_the_weights_over(
+    tiny_dataset: Dataset, tmp_path: Path, scripted_map: Callable[[list[float]], None]
+) -> None:
+    scripted_map([0.5, 0.4, 0.3, 0.35])
+    config = trial(training__epochs=4, training__windows_per_epoch=4, training__phases=[{"epochs": 2, "scale": 0.5}])
+    scales, before = [], None
+    for report in train(config, tiny_dataset, tmp_path, device="cpu"):
+        last = load_checkpoint(tmp_path / "last.safetensors")
+        scales.append(last.config.data.scale)
+        before = last.detector.state_dict() if report.epoch == 2 else before
+    best = load_checkpoint(tmp_path / "best.safetensors")
+    assert scales == [0.5, 0.5, 1.0, 1.0]
+    assert (best.epoch, best.config.data.scale) == (4, 1.0)
+    assert before is not None
+    first = "backbone." + next(iter(best.detector.backbone.state_dict()))
+    torch.testing.assert_close(before[first], best.detector.state_dict()[first], rtol=0.5, atol=0.1)
+
+
+def test_an_average_of_the_weights_is_what_is_measured_and_kept(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    config = trial(training__epochs=1, training__ema_decay=0.5)
+    trainer = Trainer(config, tiny_dataset, Validation(windows=2), CPU)
+    list(trainer.epoch(1))
+    trainer.end_epoch(1)
+    list(train(config, tiny_dataset, tmp_path, Validation(windows=2), "cpu"))
+    kept = weights(tmp_path / "last.safetensors")
+    raw, averaged = trainer.detector.state_dict(), trainer.measured.state_dict()
+    name = next(name for name, value in raw.items() if value.dim() == 4)
+    assert not torch.equal(raw[name], averaged[name])
+    assert all(torch.equal(kept[each], averaged[each]) for each in kept)

@@ -29,7 +29,7 @@ from model.loss import DetectionLoss
 from model.neuron_config import NeuronConfig
 from model.neurons import neuron_factory
 from model.prediction import Validation
-from model.training import Trainer
+from model.training.trainer import Trainer
 from model.trial_config import TrialConfig
 
 CONFIG = TrialConfig().with_leaves(

@@ -11,7 +11,8 @@ from data.dataset import Dataset
 from data.errors import InputError
 from model.prediction import Validation
 from model.predictions.files import PredictionFormat, read_predictions
-from model.training import LAST, train
+from model.training.run import train
+from model.training.run_folder import LAST
 from model.trial_config import TrialConfig
 from tuner.cli_evaluate import evaluate
 

@@ -15,7 +15,8 @@ from mlflow.entities import Run
 from data.dataset import Dataset
 from data.errors import DatasetError, InputError, TrainingError
 from model.prediction import Validation
-from model.training import BEST, LAST, EpochReport
+from model.training.report import EpochReport
+from model.training.run_folder import BEST, LAST
 from model.trial_config import TrialConfig
 from tuner.result import SearchResult, read_result
 from tuner.search import run_search
@@ -57,7 +58,9 @@ def training(calls: Path, crash: Callable[[int], bool]) -> TrainFunction:
             return call
         raise AssertionError("more than 100 trainings")
 
-    def train(config: TrialConfig, dataset: Dataset, out: Path, validation: Validation) -> Iterator[EpochReport]:
+    def train(
+        config: TrialConfig, dataset: Dataset, out: Path, validation: Validation, *, resume: bool
+    ) -> Iterator[EpochReport]:
         if crash(claim()):
             raise RuntimeError("this one crashes")
         for epoch in range(1, config.training.epochs + 1):
@@ -66,7 +69,25 @@ def training(calls: Path, crash: Callable[[int], bool]) -> TrainFunction:
             for name in (BEST, LAST) if best else (LAST,):
                 (out / name).write_text(f"{config.loss.box} {epoch}")
             told = f"seen after epoch {epoch}" if epoch < 3 else None
-            yield EpochReport(epoch, value, value + 0.1, value / 2, best, {"box": 1 / epoch}, 0.01, 10.0, 0.1, told)
+            yield EpochReport(
+                epoch=epoch,
+                map=value,
+                map50=value + 0.1,
+                map75=value / 2,
+                best=best,
+                last=epoch == config.training.epochs,
+                loss={"box": 1 / epoch},
+                lr=0.01,
+                windows_per_second=10.0,
+                waiting=0.01,
+                seconds=0.1,
+                steps=50,
+                batch_size=4,
+                skipped_steps=0,
+                worker_restarts=0,
+                bad_shards=0,
+                diagnosis=told,
+            )
 
     return train
 
@@ -274,7 +295,7 @@ def test_ctrl_c_ends_trials_and_runs_in_order_and_keeps_what_was_reached(
         stop.set()
         watcher.join()
     assert cut.halted == "interrupted"
-    assert cut.states() == {"running": 0, "complete": 0, "stopped": 0, "failed": len(cut.trials)}
+    assert cut.states() == {"running": 0, "complete": 0, "stopped": 0, "diverged": 0, "failed": len(cut.trials)}
     assert {trial.error for trial in cut.trials} == {"interrupted"}
     assert (home / "cut" / "best.safetensors").is_file()
     experiment = client.get_experiment_by_name("spiketune")

@@ -44,7 +44,9 @@ def stored(folder: Path) -> list[optuna.trial.FrozenTrial]:
 def run(study: Study, values: list[float], state: TrialState = TrialState.COMPLETE) -> int:
     number, _ = study.ask()
     for epoch, value in enumerate(values, start=1):
-        study.report(number, {"epoch": epoch, "map": value, "map50": value + 0.1, "map75": value - 0.1})
+        best = float(value > max(values[: epoch - 1], default=-1.0))
+        metrics = {"epoch": epoch, "map": value, "map50": value + 0.1, "map75": value - 0.1, "best": best}
+        study.report(number, metrics)
     study.finish(number, state)
     return number
 

@@ -1,0 +1,1 @@
+"""Watching a training: what is shown while it runs, and what is written beside its checkpoints."""

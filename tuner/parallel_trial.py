@@ -1,0 +1,75 @@
+"""One trial trained by several processes together: Ray Train inside Tune, each with its rows of every batch."""
+
+import contextlib
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray.train
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.tune.integration.ray_train import TuneReportCallback
+
+from data.errors import Diverged, TrainingError
+from tuner.trial import Assignment, TrialJob, as_result, trained
+from tuner.worker import lent_worker
+
+
+@dataclass(frozen=True)
+class _Share:
+    """What each process is told."""
+
+    assignment: Assignment
+    job: TrialJob
+
+
+def run_parallel_trial(assignment: Assignment, job: TrialJob, processes: int) -> None:
+    """Have so many processes train one configuration; the first of them reports to Tune, as a trial alone would.
+
+    Raises:
+        Diverged: the loss is not finite.
+        TrainingError: a process failed; its own words.
+    """
+    with_gpus = job.gpus > 0
+    share = {"CPU": float(job.threads), **({"GPU": job.gpus / processes} if with_gpus else {})}
+    trainer = TorchTrainer(
+        _train_share,
+        train_loop_config={"share": _Share(assignment, job)},
+        torch_config=TorchConfig(backend="nccl" if with_gpus else "gloo"),
+        scaling_config=ray.train.ScalingConfig(num_workers=processes, use_gpu=with_gpus, resources_per_worker=share),
+        run_config=ray.train.RunConfig(
+            name=f"{assignment['number']:04d}",
+            storage_path=job.parallel_folder,
+            callbacks=[TuneReportCallback()],
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
+            failure_config=ray.train.FailureConfig(max_failures=0),
+        ),
+    )
+    try:
+        trainer.fit()
+    except ray.train.WorkerGroupError as error:
+        raise _plain(error) from None
+
+
+def _plain(error: ray.train.WorkerGroupError) -> Diverged | TrainingError:
+    """The first process's error, in its own words."""
+    failure = error.worker_failures[min(error.worker_failures)]
+    cause = getattr(failure, "_base_exc", None) or failure.__cause__ or failure
+    if isinstance(cause, Diverged):
+        return Diverged(str(cause), cause.term)
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    return TrainingError(lines[-1] if lines else type(cause).__name__)
+
+
+def _train_share(config: dict[str, _Share]) -> None:
+    """What every process does; all must report, and the first one's numbers count."""
+    share = config["share"]
+    first = ray.train.get_context().get_world_rank() == 0
+    lost = ray.train.get_checkpoint()
+    with lent_worker(share.job.threads), tempfile.TemporaryDirectory(prefix="files-", dir=Path.cwd()) as name:
+        if lost is not None:
+            lost.to_directory(name)
+        reports = trained(share.assignment, share.job, Path(name), resume=lost is not None)
+        with contextlib.closing(reports):
+            for report in reports:
+                checkpoint = ray.train.Checkpoint.from_directory(name) if first else None
+                ray.train.report(as_result(report, share.job.metric), checkpoint=checkpoint)
