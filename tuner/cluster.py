@@ -95,7 +95,7 @@ def _told(resources: Resources) -> str:
 def of_the_trial(resources: Resources) -> dict[str, float]:
     """What Ray reserves for a trial's own process; several that train together are given theirs when they start."""
     if resources.ranks > 1:
-        # It only waits for them. A share of a CPU could be the one that is missing, and Tune wants it to take something.
+        # It only waits for them. Part of a CPU might be just what is missing, and Tune refuses what takes nothing.
         return {"cpu": 0, "gpu": 0, "memory": 1 << 20}
     return {"cpu": resources.cpus, "gpu": resources.gpus}
 

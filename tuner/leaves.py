@@ -23,7 +23,7 @@ def load_config(file: Path | None, assignments: Sequence[str], preset: Mapping[s
     config = TrialConfig().with_leaves(preset or {}, "--preset")
     if file is not None:
         source = read_located(file)
-        config = configured(source, leaves_in(source, source.tree, ()), (), {}, config)
+        config = configured(source, leaves_in(source, source.tree, ()), (), config)
     for assignment in assignments:
         leaf, value = assigned(assignment)
         config = config.with_leaves({leaf: value}, f"--set {assignment}")
@@ -62,21 +62,16 @@ def leaves_in(source: Located, tree: Mapping[str, Any], key: KeyPath) -> list[Gi
 
 
 def configured(
-    source: Located,
-    given: Sequence[GivenLeaf],
-    root: KeyPath,
-    more: Mapping[str, Any],
-    base: TrialConfig = TrialConfig(),
+    source: Located, given: Sequence[GivenLeaf], root: KeyPath, base: TrialConfig = TrialConfig()
 ) -> TrialConfig:
-    """The base, which is the defaults unless it is given, with the given leaves and `more`.
+    """The base, which is the defaults unless it is given, with the given leaves.
 
     Raises:
         ConfigError: the configuration refuses a value; with the line of the leaf, or of `root` if the leaves only fail
             together.
     """
-    leaves = {leaf: value for _, leaf, value in given}
     try:
-        return base.with_leaves({**leaves, **more}, source.where(root))
+        return base.with_leaves({leaf: value for _, leaf, value in given}, source.where(root))
     except ConfigError:
         for key, leaf, value in given:
             base.with_leaves({leaf: value}, source.place(key))  # raises, and names its line

@@ -194,7 +194,7 @@ def _default(source: Located, file: SearchFile) -> TrialConfig:
     for key, leaf, _ in given:
         _refuse_epochs(source, key, leaf)
     budget = TrialConfig().with_leaves({EPOCHS: file.budget.epochs}, source.where(("budget", "epochs")))
-    return configured(source, given, ("base",), {}, budget)
+    return configured(source, given, ("base",), budget)
 
 
 def _refuse_epochs(source: Located, key: KeyPath, leaf: str) -> None:

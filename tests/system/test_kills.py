@@ -1,11 +1,11 @@
 """A training that is killed at random steps, again and again, comes to what one comes to that was left alone."""
 
+import importlib
 import multiprocessing
 import os
 import random
 import signal
-from collections.abc import Sequence
-from multiprocessing.connection import Connection
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,57 +13,22 @@ import torch
 
 from data.dataset import Dataset
 from model.checkpoint import load_checkpoint
-from model.detector import SpikingDetector
-from model.prediction import Validation, WindowResult
-from model.training.report import EpochReport, StepReport
-from model.training.run import train
-from model.trial_config import TrialConfig
+
+# Processes find what they are to run by the name of its module.
+sys.path.append(str(Path(__file__).parent))
+killed_training = importlib.import_module("killed_training")
+CONFIG = killed_training.CONFIG
 
 pytestmark = pytest.mark.system
 
 KILLS = 50
-CONFIG = TrialConfig().with_leaves(
-    {
-        "data.time_steps": 2,
-        "training.epochs": 6,
-        "training.batch_size": 2,
-        "training.windows_per_epoch": 28,
-        "training.compile": "off",
-        "training.ema_decay": 0.9,
-        "training.checkpoint.every_steps": 1,
-        "training.checkpoint.top": 2,
-    },
-    "test",
-)
-
-
-class Telling:
-    """A watcher that tells each step down a pipe."""
-
-    def __init__(self, pipe: Connection) -> None:
-        self._pipe = pipe
-
-    def stepped(self, step: StepReport) -> None:
-        self._pipe.send((step.epoch, step.step))
-
-    def measured(self, report: EpochReport, detector: SpikingDetector, results: Sequence[WindowResult]) -> None:
-        pass
-
-
-def live(dataset: str, out: Path, pipe: Connection) -> None:
-    torch.set_num_threads(1)
-    for _ in train(
-        CONFIG, Dataset.open(dataset), out, Validation(windows=3), "cpu", watchers=[Telling(pipe)], resume=True
-    ):
-        pass
-    pipe.send(None)
 
 
 def one_life(dataset: str, out: Path, steps: int, delay: float) -> tuple[list[tuple[int, int]], bool]:
     """The steps that a process told before it was killed, some time after so many of them; and whether it finished."""
     context = multiprocessing.get_context("forkserver")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=live, args=(dataset, out, theirs))
+    process = context.Process(target=killed_training.live, args=(dataset, out, theirs))
     process.start()
     theirs.close()
     told: list[tuple[int, int]] = []
@@ -92,7 +57,7 @@ def test_fifty_kills_at_random_steps_change_nothing(tiny_dataset: Dataset, tmp_p
     multiprocessing.set_forkserver_preload(["model.training.run"])
     draws = random.Random(7)
     last = (1, 0)
-    steps = CONFIG.training.windows_per_epoch // CONFIG.training.batch_size  # type: ignore[operator]
+    steps = (CONFIG.training.windows_per_epoch or 0) // CONFIG.training.windows_a_batch
     for kills in range(KILLS):
         told, finished = one_life(tiny_dataset.location, tmp_path / "killed", draws.randint(0, 2), draws.random() * 0.1)
         assert not finished, f"finished after {kills} kills: too short a training for this test"

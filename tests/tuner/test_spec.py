@@ -9,7 +9,7 @@ from data.errors import ConfigError
 from model.trial_config import TrialConfig
 from tuner.domains import Real
 from tuner.leaves import load_config
-from tuner.located import read_located
+from tuner.located import read_located, read_value
 from tuner.spec import SamplerName, load_spec
 
 SPEC = """\
@@ -169,3 +169,10 @@ def test_an_option_that_is_no_assignment_is_refused() -> None:
         load_config(None, ["loss.box"])
     with pytest.raises(ConfigError, match=r"did you mean 'loss.box'"):
         load_config(None, ["loss.bok=3"])
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("off", "off"), ("no", "no"), ("true", True), ("False", False), ("3e-3", 0.003)]
+)
+def test_a_value_is_what_yaml_1_2_says(text: str, value: object) -> None:
+    assert read_value(text) == value
