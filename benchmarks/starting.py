@@ -10,13 +10,14 @@ niceness of 15: beside other busy processes they starve.
 """
 
 import argparse
+import itertools
 import json
 import os
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,7 @@ from benchmarks.table import Row, console, finish, limit
 from data.dataset import Dataset
 from data.ingest.ingest import IngestOptions, ingest
 from data.simulator.traffic import TrafficConfig, simulate
-from model.detector import SpikingDetector
-from model.prediction import Validation, WindowResult
+from model.prediction import Validation
 from model.training.report import EpochReport, StepReport
 from model.training.run import train
 from model.trial_config import TrialConfig
@@ -63,7 +63,7 @@ class Recorder:
         computing = step.seconds.total - step.seconds.data
         self.facts.setdefault("begun", time.monotonic() - computing)
 
-    def measured(self, report: EpochReport, detector: SpikingDetector, results: Sequence[WindowResult]) -> None:
+    def measured(self, *_: object) -> None:
         self.facts["reported"] = time.monotonic()
         self.facts["resident"] = psutil.Process().memory_info().rss
 
@@ -92,7 +92,7 @@ def measure(dataset: Path, folder: Path, trials: int) -> list[Row]:
     told: list[dict[str, Any]] = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     if len({trial["pid"] for trial in told}) > 1:
         raise RuntimeError("the search took more than one worker")
-    gaps = [after["begun"] - before["reported"] for before, after in zip(told[:-1], told[1:], strict=True)]
+    gaps = [after["begun"] - before["reported"] for before, after in itertools.pairwise(told)]
     console.print(f"  from the first trial to the second {gaps[0]:.2f} s, most after it {max(gaps[1:]):.2f} s")
     return [
         limit("seconds from a trial's end to the next one's first step", statistics.median(gaps), 0.3),

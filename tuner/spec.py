@@ -78,7 +78,7 @@ class Scheduler(Config):
         if self.name is SchedulerName.NONE:
             _refuse_unread(self, "scheduler", {"fidelity", "grace", "reduction_factor"})
         if self.fidelity is Fidelity.PHASES and "grace" in self.model_fields_set:
-            raise ValueError("grace is not read with fidelity 'phases', whose first rung ends the first; remove it")
+            raise ValueError("grace is not read with fidelity 'phases', whose first end is the first rung; remove it")
         return self
 
 

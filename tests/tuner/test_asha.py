@@ -1,5 +1,6 @@
 """ASHA's rungs worked out by hand, and the default trial that is never stopped."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,3 +78,25 @@ def test_the_default_trial_counts_at_the_rungs(asha: ProtectiveASHA) -> None:
 def test_without_a_scheduler_nothing_is_stopped(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(SPEC.replace("name: asha, grace: 2, reduction_factor: 3", "name: none"))
     assert type(scheduler(load_spec(tmp_path / "spec.yaml"))) is FIFOScheduler
+
+
+def test_with_phases_trials_are_compared_where_a_phase_ends_and_nowhere_else(tmp_path: Path) -> None:
+    phases = "base: {training.phases: [{epochs: 2, scale: 0.5}, {epochs: 3, time_steps: 2, recordings: 0.5}]}\n"
+    text = SPEC.replace("grace: 2, reduction_factor: 3", "fidelity: phases, reduction_factor: 2")
+    (tmp_path / "spec.yaml").write_text(phases + text)
+    asha = ProtectiveASHA(load_spec(tmp_path / "spec.yaml"))
+    # The phases end after epochs 2 and 2 + 3 = 5; half of the trials survive. Powers of 2 would be 2, 4, 8.
+    best = added(asha, 1)
+    for epoch in range(1, 9):
+        assert report(asha, best, epoch, 0.4 if epoch in (2, 5) else 0.0) == TrialScheduler.CONTINUE
+    later = added(asha, 2)
+    assert report(asha, later, 2, 0.41) == TrialScheduler.CONTINUE
+    assert report(asha, later, 4, 0.0) == TrialScheduler.CONTINUE
+    assert report(asha, later, 5, 0.39) == TrialScheduler.STOP
+    # The first rung holds .4 and .41, whose median is .405.
+    assert report(asha, added(asha, 3), 2, 0.404) == TrialScheduler.STOP
+
+
+def test_a_report_without_an_epoch_stops_no_trial(asha: ProtectiveASHA) -> None:
+    for number in (0, 1):
+        assert asha.on_trial_result(None, added(asha, number), {"map": math.nan}) == TrialScheduler.CONTINUE

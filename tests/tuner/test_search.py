@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from data.dataset import Dataset
-from data.errors import DatasetError, InputError, TrainingError
+from data.errors import DatasetError, Diverged, InputError, TrainingError
 from model.prediction import Validation
 from model.training.report import EpochReport
 from model.training.run_folder import BEST, LAST
@@ -43,8 +43,14 @@ def formula(box: float, epoch: int) -> float:
     return box / 20 * (1 - 0.5**epoch) * (0.5 if epoch == EPOCHS else 1.0)
 
 
-def training(calls: Path, crash: Callable[[int], bool]) -> TrainFunction:
-    """A training by formula; `crash` tells by the number of the call whether it raises. Travels to workers by value."""
+def training(
+    calls: Path, crash: Callable[[int], bool], diverging: Mapping[int, int] = {}, patience: int = 1_000_000
+) -> TrainFunction:
+    """A training by formula, which ends by itself after `patience` epochs. Travels to workers by value.
+
+    `crash` tells by the number of the call whether it raises, `diverging` in which epoch it diverges. A file in `calls`
+    for each call tells the worker's process.
+    """
 
     def curve(box: float, epoch: int, epochs: int) -> float:
         return box / 20 * (1 - 0.5**epoch) * (0.5 if epoch == epochs else 1.0)
@@ -61,9 +67,14 @@ def training(calls: Path, crash: Callable[[int], bool]) -> TrainFunction:
     def train(
         config: TrialConfig, dataset: Dataset, out: Path, validation: Validation, *, resume: bool
     ) -> Iterator[EpochReport]:
-        if crash(claim()):
+        call = claim()
+        if crash(call):
             raise RuntimeError("this one crashes")
+        diverges = diverging.get(call)
+        (calls / str(call)).write_text(str(os.getpid()))
         for epoch in range(1, config.training.epochs + 1):
+            if epoch == diverges:
+                raise Diverged("loss term box is not finite", "box")
             value = curve(config.loss.box, epoch, config.training.epochs)
             best = epoch != config.training.epochs
             for name in (BEST, LAST) if best else (LAST,):
@@ -75,7 +86,7 @@ def training(calls: Path, crash: Callable[[int], bool]) -> TrainFunction:
                 map50=value + 0.1,
                 map75=value / 2,
                 best=best,
-                last=epoch == config.training.epochs,
+                last=epoch == min(config.training.epochs, patience),
                 loss={"box": 1 / epoch},
                 lr=0.01,
                 windows_per_second=10.0,
@@ -88,6 +99,8 @@ def training(calls: Path, crash: Callable[[int], bool]) -> TrainFunction:
                 bad_shards=0,
                 diagnosis=told,
             )
+            if epoch == patience:
+                return
 
     return train
 
@@ -270,6 +283,30 @@ def test_three_trials_with_the_same_error_end_the_search(
     assert failing.states()["failed"] == len(failing.trials)
     summary = json.loads((home / "failing" / "result.json").read_text())
     assert summary["notes"][0].startswith("MLflow stopped recording")
+
+
+def test_trials_diverge_or_end_early_one_after_the_other_in_one_worker(
+    result: SearchResult, dataset: Path, home: Path, client: MlflowClient
+) -> None:
+    """The first three diverge with the same words, which is no bug; the fourth diverges after an epoch."""
+    (home / "some.yaml").write_text(SPEC.replace("concurrent: 2", "concurrent: 1").replace("trials: 8", "trials: 5"))
+    calls = home / "calls of some"
+    calls.mkdir()
+    train = training(calls, lambda _: False, {0: 1, 1: 1, 2: 1, 3: 2}, patience=2)
+    some = run_search(load_spec(home / "some.yaml"), dataset, home / "some", train_function=train)
+    assert some.halted is None
+    assert [trial.state for trial in some.trials] == [TrialState.DIVERGED] * 4 + [TrialState.COMPLETE]
+    assert [trial.epochs for trial in some.trials] == [0, 0, 0, 1, 2]
+    assert [trial.error for trial in some.trials] == ["loss term box is not finite"] * 4 + [None]
+    assert some.trials[3].scores is not None
+    assert some.best == some.trials[4]
+    assert len({(calls / str(call)).read_text() for call in range(5)}) == 1
+    experiment = client.get_experiment_by_name("spiketune")
+    children = client.search_runs(
+        [experiment.experiment_id], f"tags.search_id = '{some.search_id}' and tags.kind = 'trial'"
+    )
+    told = {child.data.tags["trial"]: (child.info.status, child.data.tags["state"]) for child in children}
+    assert told == {**{str(n): ("FAILED", "diverged") for n in range(4)}, "4": ("FINISHED", "complete")}
 
 
 def test_ctrl_c_ends_trials_and_runs_in_order_and_keeps_what_was_reached(

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from data.errors import ConfigError
+from model.training.config import Phase
 from model.trial_config import TrialConfig
 from tuner.domains import Real
 from tuner.leaves import load_config
 from tuner.located import read_located, read_value
-from tuner.spec import SamplerName, load_spec
+from tuner.spec import Resources, SamplerName, load_spec
 
 SPEC = """\
 name: tiny
@@ -64,6 +65,37 @@ def test_a_spec_without_asha_and_tpe_is_written_without_what_only_they_read(tmp_
     spec.write(tmp_path / "back.yaml")
     back = load_spec(tmp_path / "back.yaml")
     assert (back.file, back.default) == (spec.file, spec.default)
+
+
+def test_phases_are_given_as_a_list_and_are_a_fidelity(tmp_path: Path) -> None:
+    phases = (
+        "training:\n    phases:\n      - {epochs: 1, scale: 0.5, recordings: 0.25}\n      - {epochs: 2, time_steps: 2}"
+    )
+    text = SPEC.replace("optimizer.momentum: 0.8", phases).replace("{windows: 10}", "{}\nscheduler: {fidelity: phases}")
+    spec = load_spec(write(tmp_path, text))
+    expected = (Phase(epochs=1, scale=0.5, recordings=0.25), Phase(epochs=2, time_steps=2))
+    assert (spec.default.training.phases, spec.default.training.epochs) == (expected, 5)
+    spec.write(tmp_path / "again.yaml")
+    assert load_spec(tmp_path / "again.yaml").default == spec.default
+
+
+@pytest.mark.parametrize(
+    ("given", "processes", "cpus"),
+    [
+        ({}, 1, 1),
+        ({"gpus": 0.5, "cpus": 2}, 1, 2),
+        ({"gpus": 1}, 1, 1),
+        ({"gpus": 4, "cpus": 2}, 4, 8),
+        ({"gpus": 4, "processes": 2}, 2, 2),
+        ({"gpus": 2, "processes": 1}, 1, 1),
+        ({"processes": 3, "cpus": 2}, 3, 6),
+    ],
+)
+def test_a_trial_has_a_process_for_each_whole_gpu_unless_told_otherwise(
+    given: dict[str, float], processes: int, cpus: int
+) -> None:
+    resources = Resources.parse(given, "test")
+    assert (resources.ranks, resources.all_cpus) == (processes, cpus)
 
 
 def test_trials_can_be_overridden_and_must_be_positive(tmp_path: Path) -> None:
@@ -133,6 +165,31 @@ MISTAKES = [
         12,
         "startup_trials is not read by the sampler 'random'; remove it",
     ),
+    Mistake("{windows: 10}", "{}\nscheduler: {name: none, fidelity: epochs}", 12, "fidelity is not read by the sched"),
+    Mistake("{windows: 10}", "{}\nscheduler: {fidelity: phase}", 12, "scheduler.fidelity: Input should be 'epochs' or"),
+    Mistake(
+        "{windows: 10}", "{}\nscheduler: {fidelity: phases}", 12, "rungs are the ends of training.phases, of which"
+    ),
+    Mistake("{windows: 10}", "{}\nscheduler: {fidelity: phases, grace: 2}", 12, "grace is not read with fidelity 'pha"),
+    Mistake("optimizer.momentum: 0.8", "training.phases: [{epochs: 5}]", 4, "phases take 5 of epochs=5, and none is"),
+    Mistake(
+        "optimizer.momentum: 0.8", "training: {phases: [{epochs: 1}, {epochs: 13}]}", 4, "phases take 14 of epochs=5"
+    ),
+    Mistake(
+        "optimizer.momentum: 0.8",
+        "training.phases: [{epochs: 1}, {epochs: 1, scal: 0.5}]",
+        4,
+        "training.phases.1.scal: unknown key 'scal'; did you mean 'scale'?",
+    ),
+    Mistake(
+        "loss.box: {log_uniform: [2, 15]}",
+        "training.phases: {choice: [[{epochs: 1}]]}",
+        6,
+        "must be text, a number, true or false",
+    ),
+    Mistake("{windows: 10}", "{}\nresources: {gpus: 2.5}", 12, "gpus=2.5 must be a share of one, or a whole number"),
+    Mistake("{windows: 10}", "{}\nresources: {gpus: 4, processes: 3}", 12, "processes=3 must divide gpus=4"),
+    Mistake("{windows: 10}", "{}\nresources: {gpus: 0.5, processes: 2}", 12, "processes=2 must divide gpus=0.5"),
     Mistake("trials: 3", "trails: 3", 12, "budget.trails: unknown key 'trails'; did you mean 'trials'?"),
     Mistake("budget:", "budgte:", 12, "budgte: unknown key 'budgte'; did you mean 'budget'?"),
     Mistake("[sgd, adamw]", "[sgd, adamw", 7, "no valid YAML"),

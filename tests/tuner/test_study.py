@@ -88,6 +88,34 @@ def test_a_trial_without_a_finite_value_has_failed(study: Study, tmp_path: Path)
     assert read_trials(tmp_path)[1][0].error == "no epoch reported a finite map"
 
 
+def test_a_trial_that_diverged_keeps_its_scores_and_tells_no_value(study: Study, tmp_path: Path) -> None:
+    number = run(study, [0.2, 0.3], TrialState.DIVERGED)
+    run(study, [], TrialState.DIVERGED)
+    assert [(trial.state, trial.value) for trial in stored(tmp_path)] == [(OptunaState.FAIL, None)] * 2
+    before, at_once = read_trials(tmp_path)[1]
+    assert (before.number, before.state, before.epochs, before.best_epoch) == (number, TrialState.DIVERGED, 2, 2)
+    assert before.scores == pytest.approx({"map": 0.3, "map50": 0.4, "map75": 0.2})
+    assert (at_once.state, at_once.epochs, at_once.scores) == (TrialState.DIVERGED, 0, None)
+
+
+def test_the_best_epoch_is_of_the_last_phase(study: Study, tmp_path: Path) -> None:
+    number, _ = study.ask()
+    # The second phase begins with epoch 3: there is less to see in more pixels, and `best` begins anew.
+    for epoch, value, best in ((1, 0.4, 1.0), (2, 0.6, 1.0), (3, 0.2, 1.0), (4, 0.5, 1.0), (5, 0.3, 0.0)):
+        study.report(number, {"epoch": epoch, "map": value, "map50": value, "map75": value, "best": best})
+    record = study.finish(number, TrialState.COMPLETE)
+    assert (record.best_epoch, record.scores) == (4, {"map": 0.5, "map50": 0.5, "map75": 0.5})
+    assert stored(tmp_path)[0].value == 0.5
+
+
+def test_an_epoch_that_was_done_again_counts_once(study: Study, tmp_path: Path) -> None:
+    number, _ = study.ask()
+    for epoch, value in ((1, 0.2), (2, 0.3), (2, 0.3), (3, 0.4)):
+        study.report(number, {"epoch": epoch, "map": value, "map50": value, "map75": value, "best": 1.0})
+    assert study.finish(number, TrialState.COMPLETE).epochs == 3
+    assert stored(tmp_path)[0].intermediate_values == {1: 0.2, 2: 0.3, 3: 0.4}
+
+
 def test_closing_leaves_no_trial_running(study: Study, tmp_path: Path) -> None:
     run(study, [0.1])
     study.ask()
