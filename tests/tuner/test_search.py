@@ -25,6 +25,7 @@ from tuner.study import TrialRecord, TrialState
 from tuner.trial import TrainFunction
 
 EPOCHS, TRIALS, CRASHING = 4, 8, 2
+SCHEDULER = "grace: 1, reduction_factor: 2"
 SPEC = f"""\
 name: formula
 base: {{loss.box: 1}}
@@ -32,7 +33,7 @@ space:
   loss.box: {{uniform: [2, 15]}}
   optimizer.name: {{choice: [sgd, adamw]}}
 sampler: {{name: random}}
-scheduler: {{grace: 1, reduction_factor: 2}}
+scheduler: {{{SCHEDULER}}}
 budget: {{trials: {TRIALS}, epochs: {EPOCHS}}}
 resources: {{concurrent: 2}}
 """
@@ -52,17 +53,35 @@ def training(
     for each call tells the worker's process.
     """
 
-    def curve(box: float, epoch: int, epochs: int) -> float:
-        return box / 20 * (1 - 0.5**epoch) * (0.5 if epoch == epochs else 1.0)
+    def claim(call: int = 0) -> int:
+        try:
+            with (calls / str(call)).open("x") as file:
+                file.write(str(os.getpid()))
+        except FileExistsError:
+            return claim(call + 1)
+        return call
 
-    def claim() -> int:
-        for call in range(100):
-            try:
-                os.close(os.open(calls / str(call), os.O_CREAT | os.O_EXCL))
-            except FileExistsError:
-                continue
-            return call
-        raise AssertionError("more than 100 trainings")
+    def report(box: float, epoch: int, epochs: int) -> EpochReport:
+        value = box / 20 * (1 - 0.5**epoch) * (0.5 if epoch == epochs else 1.0)
+        return EpochReport(
+            epoch=epoch,
+            map=value,
+            map50=value + 0.1,
+            map75=value / 2,
+            best=epoch != epochs,
+            last=epoch == min(epochs, patience),
+            loss={"box": 1 / epoch},
+            lr=0.01,
+            windows_per_second=10.0,
+            waiting=0.01,
+            seconds=0.1,
+            steps=50,
+            batch_size=4,
+            skipped_steps=0,
+            worker_restarts=0,
+            bad_shards=0,
+            diagnosis=f"seen after epoch {epoch}" if epoch < 3 else None,
+        )
 
     def train(
         config: TrialConfig, dataset: Dataset, out: Path, validation: Validation, *, resume: bool
@@ -70,37 +89,13 @@ def training(
         call = claim()
         if crash(call):
             raise RuntimeError("this one crashes")
-        diverges = diverging.get(call)
-        (calls / str(call)).write_text(str(os.getpid()))
-        for epoch in range(1, config.training.epochs + 1):
-            if epoch == diverges:
+        for epoch in range(1, min(config.training.epochs, patience) + 1):
+            if diverging.get(call) == epoch:
                 raise Diverged("loss term box is not finite", "box")
-            value = curve(config.loss.box, epoch, config.training.epochs)
-            best = epoch != config.training.epochs
-            for name in (BEST, LAST) if best else (LAST,):
+            told = report(config.loss.box, epoch, config.training.epochs)
+            for name in (BEST, LAST) if told.best else (LAST,):
                 (out / name).write_text(f"{config.loss.box} {epoch}")
-            told = f"seen after epoch {epoch}" if epoch < 3 else None
-            yield EpochReport(
-                epoch=epoch,
-                map=value,
-                map50=value + 0.1,
-                map75=value / 2,
-                best=best,
-                last=epoch == min(config.training.epochs, patience),
-                loss={"box": 1 / epoch},
-                lr=0.01,
-                windows_per_second=10.0,
-                waiting=0.01,
-                seconds=0.1,
-                steps=50,
-                batch_size=4,
-                skipped_steps=0,
-                worker_restarts=0,
-                bad_shards=0,
-                diagnosis=told,
-            )
-            if epoch == patience:
-                return
+            yield told
 
     return train
 
@@ -289,7 +284,11 @@ def test_trials_diverge_or_end_early_one_after_the_other_in_one_worker(
     result: SearchResult, dataset: Path, home: Path, client: MlflowClient
 ) -> None:
     """The first three diverge with the same words, which is no bug; the fourth diverges after an epoch."""
-    (home / "some.yaml").write_text(SPEC.replace("concurrent: 2", "concurrent: 1").replace("trials: 8", "trials: 5"))
+    (home / "some.yaml").write_text(
+        SPEC.replace("concurrent: 2", "concurrent: 1")
+        .replace("trials: 8", "trials: 5")
+        .replace(SCHEDULER, "name: none")
+    )
     calls = home / "calls of some"
     calls.mkdir()
     train = training(calls, lambda _: False, {0: 1, 1: 1, 2: 1, 3: 2}, patience=2)
