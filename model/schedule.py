@@ -39,8 +39,9 @@ def _schedule(config: OptimizerConfig, steps: int, steps_per_epoch: int, warmup:
         case ScheduleName.CONSTANT:
             return lambda _: 1.0
         case ScheduleName.STEP:
-            drop = config.step_epochs * steps_per_epoch  # epochs are those of the training, the warm-up's too
-            return lambda step: config.step_gamma ** math.floor((step + warmup) / drop)
+            # Epochs are those of the training, the warm-up's too.
+            drop = max(1, round(config.step_epochs * steps_per_epoch))
+            return lambda step: config.step_gamma ** ((step + warmup) // drop)
         case ScheduleName.COSINE:
             return lambda step: _between(1.0, config.final_share, step / steps)
         case ScheduleName.ONECYCLE:

@@ -1,5 +1,7 @@
 """The command that trains one detector."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,7 +45,7 @@ def train(
     from data.dataset import Dataset
     from model.training.presets import ONE_THREAD, PRESETS
     from tuner.leaves import load_config
-    from tuner.logs import level_named, logged
+    from tuner.logs import LOG, level_named, logged
     from tuner.train_run import TrainRun
 
     level = level_named(log_level)
@@ -55,18 +57,40 @@ def train(
     if wanted is not None:
         torch.set_num_threads(wanted)
     dataset = Dataset.open(data)
-    folder = out if resume else new_folder(out)
-    if not folder.is_dir():
-        raise InputError(f"--resume: {folder} is no folder of a run; leave --resume out to begin one")
-    with logged(folder / "train.log", level):
+    folder = _resumed(out) if resume else new_folder(out)
+    with _free_again(folder), logged(folder / LOG, level):
         run = TrainRun(settings, dataset, folder, device, profile, on_stderr=as_json)
         result = run.train(init_from, resume)
+    run.tell(lambda line: print_line(line, on_stderr=as_json))
     if as_json:
         print_json(result)
         return
-    run.tell(lambda line: print_line(line))
     print_line(f"best: epoch {result['epoch']:.0f}, mAP {result['map']:.4f}, mAP50 {result['map50']:.4f}")
     print_line(f"checkpoint: {result['checkpoint']}; next: spiketune evaluate {result['checkpoint']} --data {data}")
+
+
+@contextmanager
+def _free_again(folder: Path) -> Iterator[None]:
+    """Leave the folder empty where a training could not begin, so that the same command can be given again, mended."""
+    from tuner.logs import LOG
+
+    try:
+        yield
+    except InputError:
+        if [path.name for path in folder.iterdir()] == [LOG]:
+            (folder / LOG).unlink()
+        raise
+
+
+def _resumed(folder: Path) -> Path:
+    from model.training.run_folder import STATE
+
+    if not (folder / STATE).is_file():
+        raise InputError(
+            f"--resume: {folder} is no folder of a run that has come to its first state, after an epoch or "
+            "training.checkpoint.every_steps; leave --resume out to begin one, in a folder of its own"
+        )
+    return folder
 
 
 def _preset(name: str | None) -> "PresetName | None":

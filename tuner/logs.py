@@ -1,8 +1,9 @@
 """The log of a run: what the packages say, in a file, and on stderr where it is asked for."""
 
 import logging
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from data.errors import InputError
@@ -10,7 +11,8 @@ from model.detector import SpikingDetector
 from model.prediction import WindowResult
 from model.training.report import EpochReport, StepReport
 
-PACKAGES = ("data", "model", "tuner")
+LOG = "train.log"
+PACKAGES = ("data", "model", "tuner", "spiketune")  # the last: what caches say, wherever they are used
 LEVELS = {"info": logging.INFO, "debug": logging.DEBUG}
 log = logging.getLogger(__name__)
 
@@ -29,9 +31,9 @@ def level_named(name: str) -> int:
 @contextmanager
 def logged(file: Path, level: int) -> Iterator[None]:
     """While it lasts, append what our packages say to the file; on stderr warnings, or everything at level debug."""
-    written = logging.FileHandler(file, encoding="utf-8")
+    written = _LogFile(file, encoding="utf-8", delay=True)
     written.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
-    shown = logging.StreamHandler()
+    shown = _Stderr()
     shown.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
     shown.setLevel(level if level == logging.DEBUG else logging.WARNING)
     loggers = [logging.getLogger(package) for package in PACKAGES]
@@ -49,7 +51,35 @@ def logged(file: Path, level: int) -> Iterator[None]:
             each.removeHandler(shown)
             each.setLevel(old)
             each.propagate = propagate
-        written.close()
+        with suppress(OSError):  # the disk is full, which has been said
+            written.close()
+
+
+class _LogFile(logging.FileHandler):
+    """A file that may fail: that is said once, and ends nothing."""
+
+    _said = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            super().emit(record)
+        except OSError:  # where the file cannot even be opened
+            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self._said:
+            self._said = True
+            sys.stderr.write(f"WARNING {self.baseFilename}: cannot be written ({error.strerror})\n")
+
+
+class _Stderr(logging.Handler):
+    """stderr as it is when something is said: an open progress bar stands in its place, and prints above itself."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stderr.write(self.format(record) + "\n")
 
 
 class TrainingLog:

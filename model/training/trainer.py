@@ -171,6 +171,7 @@ class Trainer:
             if self.average.needs_norms and self.average.detector is not None:
                 batches = itertools.islice(self.loader.epoch(number), NORM_BATCHES)
                 refresh_norms(self.average.detector, (batch.frames_TBCHW.to(self.device) for batch in batches))
+                self.team.same_buffers(self.average.detector)  # each process has counted its own rows
         return sums
 
     def measure(self) -> tuple[AveragePrecision, list[WindowResult]]:

@@ -8,6 +8,7 @@ from data.dataset import Dataset
 from data.errors import DatasetError
 from data.manifest import Split
 from model.checkpoint import Checkpoint, load_checkpoint
+from model.diagnosis.rules import DEAD
 from model.diagnosis.vital_signs import examine
 
 MOST_WAITING = 0.1  # share of the training time
@@ -41,11 +42,12 @@ def checklist(rows: Sequence[dict[str, str]], steps: int, best: Path, dataset: D
         split: that it was measured on.
     """
     first, last = float(rows[0]["loss"]), float(rows[-1]["loss"])
+    fell = f"{first:.3f} to {last:.3f}" if len(rows) > 1 else f"{first:.3f} in the only epoch"
     highest = max(float(row["map"]) for row in rows)
     waiting = float(rows[-1]["waiting"])  # by now the caches are warm
     skipped = sum(float(row["skipped_steps"]) for row in rows)
     return [
-        Check("loss fell", last < first or len(rows) == 1, f"{first:.3f} to {last:.3f}", "lower optimizer.lr"),
+        Check("loss fell", last < first or len(rows) == 1, fell, "lower optimizer.lr"),
         Check("mAP above zero", highest > 0, f"{highest:.4f}", "ask `spiketune diagnose` why"),
         Check("loader not the bottleneck", waiting <= MOST_WAITING, f"waited {waiting:.1%}", "raise data.workers"),
         Check(
@@ -68,6 +70,6 @@ def _of_checkpoint(best: Path, dataset: Dataset, split: Split) -> list[Check]:
 
 def _alive(checkpoint: Checkpoint, dataset: Dataset, split: Split) -> Check:
     layers = examine(checkpoint, dataset, split, windows=8).layers
-    dead = [layer.name for layer in layers if layer.rate == 0]
-    seen = f"{len(layers)} layers fire" if not dead else f"silent: {', '.join(dead)}"
+    dead = [layer.name for layer in layers if layer.rate < DEAD]
+    seen = f"{len(layers)} layers fire" if not dead else f"dead: {', '.join(dead)}"
     return Check("no dead layer", not dead, seen, "lower optimizer.lr or model.neuron.threshold")

@@ -1,15 +1,16 @@
 """Where the time of a training goes: a profiler's trace of a few steps, and a table of the parts of all of them."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from data.storage import whole_path
 from model.detector import SpikingDetector
 from model.prediction import WindowResult
 from model.training.report import EpochReport, StepReport
+from model.watching.lenience import Lenience
 
 TRACE = "trace.json"
 FIRST, LAST = 4, 12  # steps of a training that are traced: those before compile and load
@@ -20,6 +21,7 @@ class Trace:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / TRACE
+        self._lenience = Lenience(self._path)
         self._profile: profile | None = None
         self._steps = 0
         self._seconds = dict.fromkeys(("data", "forward", "backward", "optimizer", "evaluation"), 0.0)
@@ -56,6 +58,5 @@ class Trace:
             return
         traced, self._profile = self._profile, None
         traced.stop()
-        partial = self._path.with_name(f".{os.getpid()}.{self._path.name}")
-        traced.export_chrome_trace(str(partial))
-        partial.replace(self._path)
+        with self._lenience.writing(), whole_path(self._path, ".json") as partial:
+            traced.export_chrome_trace(str(partial))

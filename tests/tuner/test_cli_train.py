@@ -1,6 +1,8 @@
 """`spiketune train`: what it shows, what it leaves, how it begins and goes on."""
 
 import json
+import logging
+import resource
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,11 @@ from typer.testing import CliRunner
 
 from data.dataset import Dataset
 from model.checkpoint import load_checkpoint
+from model.training.report import StepReport, StepSeconds
 from model.watching.history import read_history
+from tuner import train_display
 from tuner.cli import app
+from tuner.logs import logged
 
 SMALL = ["data.time_steps=2", "training.batch_size=2", "training.windows_per_epoch=6", "training.compile=off"]
 
@@ -63,6 +68,7 @@ def test_a_finished_run_that_is_resumed_has_nothing_to_do_and_says_what_it_came_
     )
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["epoch"] in (1, 2)
+    assert sum(line.startswith(("pass  ", "FAIL  ")) for line in done.stderr.splitlines()) == 6
     assert len(read_history(finished[0] / "history.csv")) == 2
 
 
@@ -111,3 +117,67 @@ def test_a_wrong_option_is_one_clear_error(more: list[str], told: str, tiny_data
     done = CliRunner().invoke(app, command(tiny_dataset, tmp_path / "none", *more))
     assert done.exit_code != 0
     assert told in str(done.exception)
+
+
+def test_a_run_that_could_not_begin_leaves_its_folder_free_for_the_next(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    done = CliRunner().invoke(app, command(tiny_dataset, out, "--init-from", str(tmp_path / "none.safetensors")))
+    assert "no such checkpoint" in str(done.exception)
+    assert list(out.iterdir()) == []
+
+
+def test_a_folder_without_a_run_is_not_resumed_and_stays_as_it_is(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("Dear Ann")
+    done = CliRunner().invoke(app, command(tiny_dataset, tmp_path, "--resume"))
+    assert "is no folder of a run that has come to its first state" in str(done.exception)
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_without_a_terminal_a_long_epoch_says_in_time_where_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("tuner.train_display.time.monotonic", lambda: clock[0])
+    display = train_display.TrainDisplay(epochs=3, time_steps=4, on_stderr=False)
+    with display:
+        for number in range(1, 66):  # seconds
+            clock[0] = number
+            seconds = StepSeconds(0.1, 0.2, 0.4, 0.3)
+            display.stepped(StepReport(2, number, 90, {"box": 1.5, "cls": 0.25}, 0.1, 8, 30, 0.5, seconds))
+    # 8 windows of 4 steps in each second.
+    assert capsys.readouterr().out.splitlines() == [
+        "epoch 2/3 step 30/90 32 images/s · box 1.500 cls 0.250",
+        "epoch 2/3 step 60/90 32 images/s · box 1.500 cls 0.250",
+    ]
+
+
+def test_the_log_has_what_the_packages_say_and_stderr_the_warnings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with logged(tmp_path / "train.log", logging.INFO):
+        for name in ("data.loading", "model.training.run", "spiketune"):  # the last is the caches'
+            logging.getLogger(name).info("told by %s", name)
+            logging.getLogger(name).warning("warned by %s", name)
+        logging.getLogger("model").debug("not at this level")
+        logging.getLogger("elsewhere").warning("not ours")
+    lines = (tmp_path / "train.log").read_text().splitlines()
+    names = ["data.loading", "model.training.run", "spiketune"]
+    assert [line.split(": ")[1] for line in lines] == [
+        f"{verb} by {name}" for name in names for verb in ("told", "warned")
+    ]
+    assert capsys.readouterr().err.splitlines() == [f"WARNING warned by {name}" for name in names]
+
+
+def test_a_log_that_cannot_be_written_is_said_once_and_ends_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = logging.getLogger("model")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))  # which the system then treats as it does a full disk
+    try:
+        with logged(tmp_path / "train.log", logging.INFO):
+            log.info("one")
+            log.info("two")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert capsys.readouterr().err == f"WARNING {tmp_path / 'train.log'}: cannot be written (File too large)\n"
