@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from data.errors import InputError
+from data.storage import is_url
 from tuner.cli_model import DataOption, DeviceOption, JsonOption
 from tuner.output import new_folder, print_json, print_line
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def train(
     data: DataOption,
-    out: Annotated[Path, typer.Option(help="Folder for the checkpoints and all that tells of the run.")],
+    out: Annotated[str, typer.Option(help="Folder for the checkpoints and all that tells of the run.")],
     config: Annotated[
         Path | None, typer.Option(help="YAML with leaves of the configuration; best.yaml is one.")
     ] = None,
@@ -57,7 +58,9 @@ def train(
     if wanted is not None:
         torch.set_num_threads(wanted)
     dataset = Dataset.open(data)
-    folder = _resumed(out) if resume else new_folder(out)
+    if is_url(out):
+        raise InputError(f"--out {out}: must be a folder of this machine")
+    folder = _resumed(Path(out)) if resume else new_folder(Path(out))
     with _free_again(folder), logged(folder / LOG, level):
         run = TrainRun(settings, dataset, folder, device, profile, on_stderr=as_json)
         result = run.train(init_from, resume)

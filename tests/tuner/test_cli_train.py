@@ -133,6 +133,17 @@ def test_a_folder_without_a_run_is_not_resumed_and_stays_as_it_is(tiny_dataset: 
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 
+def test_a_store_is_not_taken_for_a_folder_of_that_name(
+    tiny_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = command(tiny_dataset, tmp_path)
+    given[given.index(str(tmp_path))] = "s3://bucket/run"
+    done = CliRunner().invoke(app, given)
+    assert "--out s3://bucket/run: must be a folder of this machine" in str(done.exception)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_without_a_terminal_a_long_epoch_says_in_time_where_it_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
