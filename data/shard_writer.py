@@ -15,7 +15,7 @@ from data.boxes import Boxes
 from data.events import Events
 from data.packing import PackedSlice, Packer, Words
 from data.shard_schema import checksum, schema
-from data.storage import partial_path
+from data.storage import partial_path, sync_folder
 
 RUN_EVENTS = 1 << 22  # 16 or 32 MB of words
 RUN_MS = 1 << 17  # 1 MB of index, 2 minutes
@@ -76,7 +76,7 @@ class ShardWriter:
         self._file.sync()
         self.file_bytes, self.sha256 = self._file.bytes, self._file.sha256()
         partial_path(self._path).replace(self._path)
-        _sync_folder(self._path.parent)  # or the new name might be lost with the power, after it was told of
+        sync_folder(self._path.parent)
 
     def _write_run(self, run: PackedSlice) -> None:
         self._runs.append((run.first_ms, run.first_ms + len(run.offsets) - 1, len(run.words)))
@@ -135,14 +135,6 @@ class _DigestingFile(io.RawIOBase):
     def close(self) -> None:
         self._file.close()
         super().close()
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _one_row(values: pa.Array) -> pa.Array:

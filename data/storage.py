@@ -140,6 +140,15 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk, or a new one might be lost with the power after it was told of."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:

@@ -18,7 +18,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from data.errors import DatasetError
-from data.storage import whole_path
+from data.storage import sync_folder, whole_file
 
 SEAL = "sha256"  # of the metadata
 ALIGNMENT = 8  # bytes, of the first tensor, as safetensors has it
@@ -63,14 +63,14 @@ def write_sealed(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str
     plain = {name: _plain(name, tensors[name]) for name in sorted(tensors)}
     told = {**metadata, "format": kind.format}
     header = _header(plain, {**told, SEAL: _seal(plain, told)})
-    with whole_path(path) as partial, partial.open("wb") as file:
+    with whole_file(path) as file:
         file.write(header)
         for tensor in _in_file_order(plain).values():
             file.write(_bytes(tensor))
         file.flush()
         os.fsync(file.fileno())
     with suppress(OSError):  # not every network file system can; the file is in its place
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 def read_sealed(path: Path, kind: Kind) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -137,12 +137,3 @@ def _header(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) ->
     text = json.dumps(entries, separators=(",", ":")).encode()
     text += b" " * (-len(text) % ALIGNMENT)
     return len(text).to_bytes(8, "little") + text
-
-
-def _sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,25 +1,14 @@
 """One trial trained by several processes together: Ray Train inside Tune, each with its rows of every batch."""
 
-import contextlib
-import tempfile
-from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import ray.train
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from data.errors import Diverged, TrainingError
-from tuner.trial import Assignment, TrialJob, as_result, trained
+from tuner.trial import Assignment, TrialJob, train_and_tell
 from tuner.worker import lent_worker
-
-
-@dataclass(frozen=True)
-class _Share:
-    """What each process is told."""
-
-    assignment: Assignment
-    job: TrialJob
 
 
 def run_parallel_trial(assignment: Assignment, job: TrialJob, processes: int) -> None:
@@ -33,7 +22,7 @@ def run_parallel_trial(assignment: Assignment, job: TrialJob, processes: int) ->
     share = {"CPU": float(job.threads), **({"GPU": job.gpus / processes} if with_gpus else {})}
     trainer = TorchTrainer(
         _train_share,
-        train_loop_config={"share": _Share(assignment, job)},
+        train_loop_config={"assignment": assignment, "job": job},
         torch_config=TorchConfig(backend="nccl" if with_gpus else "gloo"),
         scaling_config=ray.train.ScalingConfig(num_workers=processes, use_gpu=with_gpus, resources_per_worker=share),
         run_config=ray.train.RunConfig(
@@ -60,16 +49,13 @@ def _plain(error: ray.train.WorkerGroupError) -> Diverged | TrainingError:
     return TrainingError(lines[-1] if lines else type(cause).__name__)
 
 
-def _train_share(config: dict[str, _Share]) -> None:
+def _train_share(config: dict[str, Any]) -> None:
     """What every process does; all must report, and the first one's numbers count."""
-    share = config["share"]
     first = ray.train.get_context().get_world_rank() == 0
-    lost = ray.train.get_checkpoint()
-    with lent_worker(share.job.threads), tempfile.TemporaryDirectory(prefix="files-", dir=Path.cwd()) as name:
-        if lost is not None:
-            lost.to_directory(name)
-        reports = trained(share.assignment, share.job, Path(name), resume=lost is not None)
-        with contextlib.closing(reports):
-            for report in reports:
-                checkpoint = ray.train.Checkpoint.from_directory(name) if first else None
-                ray.train.report(as_result(report, share.job.metric), checkpoint=checkpoint)
+
+    def tell(result: dict[str, object], folder: str) -> None:
+        ray.train.report(result, checkpoint=ray.train.Checkpoint.from_directory(folder) if first else None)
+
+    job: TrialJob = config["job"]
+    with lent_worker(job.threads):
+        train_and_tell(config["assignment"], job, ray.train.get_checkpoint(), tell)

@@ -1,7 +1,6 @@
 """One training by `spiketune train`, with all that is written beside its checkpoints."""
 
 import json
-import os
 import platform
 import sys
 import time
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 
 from data.dataset import Dataset
+from data.storage import whole_path
 from model.device import resolve_device
 from model.prediction import Validation
 from model.training.report import EpochReport, Watcher
@@ -107,6 +107,5 @@ class TrainRun:
         }
 
     def _write(self, name: str, tree: dict[str, Any]) -> None:
-        partial = self._folder / f".{name}.{os.getpid()}"
-        partial.write_text(json.dumps(tree, indent=2) + "\n", encoding="utf-8")
-        partial.replace(self._folder / name)
+        with whole_path(self._folder / name) as partial:
+            partial.write_text(json.dumps(tree, indent=2) + "\n", encoding="utf-8")

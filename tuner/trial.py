@@ -3,7 +3,7 @@
 import contextlib
 import math
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypedDict
@@ -80,7 +80,27 @@ def _diverged(assignment: Assignment, job: TrialJob) -> str | None:
 
 
 def _run_here(assignment: Assignment, job: TrialJob) -> None:
-    lost = tune.get_checkpoint()
+    def tell(result: dict[str, object], folder: str) -> None:
+        tune.report(result, checkpoint=tune.Checkpoint.from_directory(folder))
+
+    train_and_tell(assignment, job, tune.get_checkpoint(), tell)
+
+
+def train_and_tell(
+    assignment: Assignment, job: TrialJob, lost: tune.Checkpoint | None, tell: Callable[[dict[str, object], str], None]
+) -> None:
+    """Train in a folder that is gone afterwards; `tell` hears of each epoch's result, and of the folder.
+
+    Args:
+        assignment: what to train.
+        job: what all trials share.
+        lost: what a worker that was lost had reported last.
+        tell: reports to whoever started this.
+
+    Raises:
+        Diverged: the loss is not finite.
+        TrainingError: training ended before its budget.
+    """
     over = lost is not None  # its worker may have been lost after the last epoch, with nothing left to do
     # Files and generator are gone before the next trial starts, also when Ray stops this one inside tune.report (it
     # raises SystemExit there). Ray makes its own session folder the working one, and that is removed with the session,
@@ -88,21 +108,23 @@ def _run_here(assignment: Assignment, job: TrialJob) -> None:
     with tempfile.TemporaryDirectory(prefix="files-", dir=Path.cwd()) as name:
         if lost is not None:
             lost.to_directory(name)
-        with contextlib.closing(trained(assignment, job, Path(name), resume=lost is not None)) as reports:
+        with contextlib.closing(_trained(assignment, job, Path(name), resume=lost is not None)) as reports:
             for report in reports:
                 over = report.last
-                tune.report(as_result(report, job.metric), checkpoint=tune.Checkpoint.from_directory(name))
+                tell(_as_result(report, job.metric), name)
     if not over:
         raise TrainingError(f"trial {assignment['number']}: training ended before its last epoch")
 
 
-def trained(assignment: Assignment, job: TrialJob, folder: Path, *, resume: bool) -> Generator[EpochReport, None, None]:
+def _trained(
+    assignment: Assignment, job: TrialJob, folder: Path, *, resume: bool
+) -> Generator[EpochReport, None, None]:
     """Train what is assigned; this alone holds the dataset, which is gone with it."""
     config = job.default.with_leaves(assignment["leaves"], f"trial {assignment['number']}")
     yield from job.train(config, Dataset.open(job.dataset), folder, job.validation, resume=resume)
 
 
-def as_result(report: EpochReport, metric: str) -> dict[str, object]:
+def _as_result(report: EpochReport, metric: str) -> dict[str, object]:
     """What Ray carries of an epoch to the driver.
 
     Raises:

@@ -20,7 +20,6 @@ class WeightAverage:
         self._decay = config.ema_decay
         self._from_epoch = config.epochs - config.swa_epochs + 1
         self._steps = 0
-        detector_at_rest(detector)  # what is copied next carries no membranes
         if self._decay:
             self._averaged = AveragedModel(detector, multi_avg_fn=self._towards, use_buffers=True)
         else:
@@ -72,14 +71,6 @@ class WeightAverage:
                 mean.lerp_(value, weight)
             else:
                 mean.copy_(value)  # a count
-
-
-def detector_at_rest(detector: SpikingDetector) -> None:
-    """Have the neurons carry nothing, so that a copy of the detector shares no membranes with it."""
-    for module in detector.modules():
-        carry = getattr(module, "carry", None)
-        if carry is not None:
-            carry(None)
 
 
 def refresh_norms(detector: SpikingDetector, frames: Iterable[torch.Tensor]) -> None:

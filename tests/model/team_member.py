@@ -51,23 +51,6 @@ class Normed:
     state: dict[str, torch.Tensor]
 
 
-def rows(batch: Batch, first: int, end: int) -> Batch:
-    """Some rows of a batch, the others' boxes left out."""
-    B = len(batch.windows)
-    step, row = batch.targets[:, 0].long() // B, batch.targets[:, 0].long() % B
-    ours = (row >= first) & (row < end)
-    targets = batch.targets[ours]
-    targets[:, 0] = (step * (end - first) + row - first)[ours]
-    return Batch(
-        batch.frames_TBCHW[:, first:end],
-        targets,
-        batch.tracks[ours],
-        batch.labelled[:, first:end],
-        batch.continues[first:end],
-        batch.windows[first:end],
-    )
-
-
 def batches(config: TrialConfig, dataset: Dataset) -> list[Batch]:
     """The batches of a training: in one the second half has no box, in another no row has one."""
     loading = LoadingPlan(BATCH, BATCH * BATCHES, 1, config.training.seed)
@@ -89,7 +72,7 @@ def train(config: TrialConfig, made: Sequence[Batch], team: Team, dataset: Datas
     for number, places in enumerate(STEPS):
         optimizer.zero_grad(set_to_none=True)
         for place in places:
-            part = rows(made[place], team.rank * share, (team.rank + 1) * share)
+            part = made[place].rows(team.rank * share, (team.rank + 1) * share)
             with accumulating(net, place != places[-1]):
                 said = loss(net(part.frames_TBCHW), part)
                 terms.append(team.mean_by_name(said.as_dict()))

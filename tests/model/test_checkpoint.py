@@ -1,8 +1,6 @@
 import errno
 import random
-import resource
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from model.checkpoint import CHECKPOINT, Checkpoint, load_checkpoint, save_check
 from model.detector import SpikingDetector
 from model.sealed_file import SEAL, write_sealed
 from model.trial_config import TrialConfig
+from tests.model.small_disk import files_up_to
 
 CHANGES = {"model.neuron.max_spikes": 3, "loss.box": 0.1 + 0.2, "data.scale": 1 / 3, "training.windows_per_epoch": 7}
 FRAMES = torch.randint(0, 5, (2, 1, 2, 32, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -122,17 +121,6 @@ def test_a_checkpoint_that_does_not_fit_together_is_named(path: Path, damage: st
     rewritten(path, DAMAGES[damage])
     with pytest.raises(DatasetError, match=r"best\.safetensors: does not fit this version"):
         load_checkpoint(path)
-
-
-@contextmanager
-def files_up_to(limit: int) -> Iterator[None]:
-    """A time in which this process cannot write past so many bytes of a file, as on a disk that is full."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("limit", [0, 100, 50_000])

@@ -5,7 +5,6 @@ import functools
 import logging
 import os
 import random
-import resource
 import signal
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from model.sealed_file import read_sealed
 from model.training.config import CheckpointConfig
 from model.training.run_folder import BEST, LAST, STATE, RunFolder
 from model.trial_config import TrialConfig
+from tests.model.small_disk import files_up_to
 from tests.object_store import KEYS, Proxy, S3Server, s3_server
 
 SCORES = [0.1, 0.5, 0.3, 0.4, 0.6, 0.2]  # of epochs 1 to 6
@@ -205,17 +205,6 @@ def test_a_process_killed_before_its_file_has_its_name_leaves_the_old_one(tmp_pa
 
 
 # A full disk
-
-
-@contextmanager
-def files_up_to(limit: int) -> Iterator[None]:
-    """A time in which this process cannot write past so many bytes of a file, as on a disk that is full."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def large_state(epoch: int) -> dict[str, Any]:
