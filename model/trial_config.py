@@ -33,6 +33,12 @@ class TrialConfig(Config):
                 f"data.order={self.data.order.value} carries membranes from window to window, which "
                 "model.neuron.name=psn has none of; set data.order=random or choose another neuron"
             )
+        other_steps = [phase.time_steps for phase in self.training.phases if phase.time_steps is not None]
+        if self.model.neuron.name is NeuronName.PSN and set(other_steps) - {self.data.time_steps}:
+            raise ValueError(
+                f"training.phases: time_steps={other_steps[0]}, but model.neuron.name=psn has weights for each of its "
+                f"data.time_steps={self.data.time_steps}; leave time_steps out of the phases or choose another neuron"
+            )
         if self.model.readout is not Readout.LAST and self.data.order is not Order.RANDOM:
             raise ValueError(
                 f"model.readout={self.model.readout.value} reads all steps of a window, but with "

@@ -155,13 +155,11 @@ class Stepper:
         with record_function("forward"), self.numerics.autocast():
             predictions = self.net(part.frames_TBCHW, part.continues if self._streams else None)
             terms = self._loss(predictions, part)
-            values = terms.as_dict()
+            values = self._team.mean_by_name(terms.as_dict())  # of the whole batch; not finite if it is not anywhere
         forward = time.perf_counter()
         clock.forward += forward - start
-        finite = all(map(math.isfinite, values.values()))
-        if self._team.agree(not finite):
-            # The others' numbers are not known here, only that this step is none.
-            return {**values, "of another process": math.nan} if finite else values
+        if not all(map(math.isfinite, values.values())):
+            return values
         with record_function("backward"):
             self.numerics.backward(terms.total() * share)
         clock.backward += time.perf_counter() - forward

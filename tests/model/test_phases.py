@@ -34,3 +34,10 @@ def test_phases_that_leave_no_epoch_for_the_full_configuration_are_refused() -> 
 def test_a_phase_with_an_unknown_key_names_the_nearest_one() -> None:
     with pytest.raises(ConfigError, match=r"training\.phases\.0\.scal.*did you mean 'scale'"):
         config([{"epochs": 1, "scal": 0.5}], 4)
+
+
+def test_a_neuron_with_weights_for_each_step_cannot_have_fewer_of_them_in_a_phase() -> None:
+    psn = config([{"epochs": 1, "scale": 0.5}], 4).with_leaves({"model.neuron.name": "psn"}, "test")
+    assert psn.training.phases[0].time_steps is None
+    with pytest.raises(ConfigError, match=r"time_steps=2, but model\.neuron\.name=psn has weights for each"):
+        psn.with_leaves({"training.phases": [{"epochs": 1, "time_steps": 2}]}, "test")

@@ -195,3 +195,29 @@ def test_a_frozen_backbone_neither_learns_nor_counts_statistics_until_its_epochs
     assert not all(torch.equal(head[name], value) for name, value in trainer.detector.head.state_dict().items())
     list(trainer.epoch(2))
     assert not all(torch.equal(before[n], value) for n, value in trainer.detector.backbone.state_dict().items())
+
+
+def test_a_team_reports_the_terms_of_the_whole_batch_and_skips_a_step_that_is_not_finite_anywhere(
+    tiny_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = trainer_of(tiny_dataset)
+
+    class Other:
+        """A team whose other process has the same terms, except for these."""
+
+        ranks, device = 2, CPU
+
+        def __init__(self, box: float) -> None:
+            self.box = box
+
+        def mean_by_name(self, values: dict[str, float]) -> dict[str, float]:
+            return {**values, "box": (values["box"] + self.box) / 2}
+
+    trainer.detector.train()
+    batch = next(trainer.loader.epoch(1))
+    monkeypatch.setattr(trainer.stepper, "_team", Other(1e6))
+    result = trainer.stepper.step([batch])
+    assert result.skipped is None
+    assert 5e5 < result.loss["box"] < 6e5
+    monkeypatch.setattr(trainer.stepper, "_team", Other(math.inf))
+    assert trainer.stepper.step([batch]).skipped == "box"
