@@ -36,7 +36,7 @@ from model.training.report import EpochReport, StepReport
 from model.training.run import train
 from model.trial_config import TrialConfig
 from tuner.search import run_search
-from tuner.spec import load_spec
+from tuner.spec.search_spec import load_spec
 from tuner.trial import TrainFunction
 
 SPEC = """
@@ -49,7 +49,7 @@ space:
 objective: {{windows: 2}}
 scheduler: {{name: none}}
 budget: {{trials: {trials}, epochs: 1}}
-resources: {{concurrent: 1}}
+resources: {{max_concurrent: 1}}
 """
 
 

@@ -9,8 +9,8 @@ for _name, _value in {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the study and MLflow keep the results; no CSV or TensorBoard copies
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the search ends its trials itself, see tuner/halt.py
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    # A server that has gone must not hold up the trials: their reports wait while a request is retried.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    # The writer itself tries again, for as long as it takes, and can be asked to end.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
 }.items():
     os.environ.setdefault(_name, _value)

@@ -16,6 +16,7 @@ from tuner import (
     cli_profile,
     cli_search,
     cli_show,
+    cli_sync,
     cli_train,
 )
 
@@ -37,6 +38,7 @@ for _command in (
     cli_search.search,
     cli_search.best,
     cli_search.ui,
+    cli_sync.sync,
 ):
     app.command()(_command)
 app.command("export")(cli_export.export)

@@ -16,23 +16,27 @@ def search(
     data: DataOption,
     out: Annotated[Path | None, typer.Option(help="Folder to write; runs/NAME-TIME if not given.")] = None,
     trials: Annotated[int | None, typer.Option(help="Trials in total, instead of the spec's.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the search in --out, or the newest of this spec; else begin.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Search for the best configuration."""
     from tuner.display import show_result
-    from tuner.spec import load_spec
+    from tuner.spec.search_spec import load_spec
 
     loaded = load_spec(spec, trials)
     from tuner.halt import INTERRUPTED  # Ray and MLflow take seconds to import: only for a sound spec
     from tuner.search import run_search
 
-    result = run_search(loaded, data, out, progress_on_stderr=as_json)
+    result = run_search(loaded, data, out, resume=resume, progress_on_stderr=as_json)
     if as_json:
         print_json(result.as_dict())
     else:
         show_result(plain_console(), result, data)
     if result.halted == INTERRUPTED:
-        print_line("interrupted", on_stderr=True)
+        told = f"interrupted; go on with: spiketune search {spec} --data {data} --out {result.folder} --resume"
+        print_line(told, on_stderr=True)
         raise typer.Exit(INTERRUPT_EXIT)
 
 

@@ -3,7 +3,8 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from model.device import resolve_device
 from model.training.config import Compile, Precision
 from model.training.precision import resolve_precision
 from model.trial_config import TrialConfig
-from tuner.spec import Resources
+from tuner.spec.sections import Resources
 
+_ASK_AGAIN_S = 2.0
 OBJECT_STORE_BYTES = 200 * 1024 * 1024  # only the trials' job and reports travel through it
 
 
@@ -67,24 +69,52 @@ def _resolve(config: TrialConfig) -> tuple[Compile, Precision]:
 def concurrency(resources: Resources) -> int:
     """How many trials run side by side.
 
-    A cluster may start its workers only when trials ask for them, so there `resources.concurrent` is taken at its word.
+    A cluster may start its workers only when trials ask for them, so there `max_concurrent` is taken at its word.
 
     Raises:
         ConfigError: not even one fits.
     """
-    if os.environ.get("RAY_ADDRESS") and resources.concurrent:
-        return resources.concurrent
+    if os.environ.get("RAY_ADDRESS") and resources.max_concurrent:
+        return resources.max_concurrent
     have = ray.cluster_resources()
-    fits = int(have.get("CPU", 0) // resources.all_cpus)
-    if resources.gpus:
-        fits = min(fits, int(have.get("GPU", 0) / resources.gpus))
+    fits = _room(resources, have)
     if fits == 0:
         raise ConfigError(
             f"resources: a trial needs {_told(resources)} and {resources.gpus:g} gpus, but there are "
             f"{have.get('CPU', 0):g} and {have.get('GPU', 0):g}; lower resources in the spec, or set "
-            "resources.concurrent where a cluster starts its workers on demand"
+            "resources.max_concurrent where a cluster starts its workers on demand"
         )
-    return min(fits, resources.concurrent or fits)
+    return min(fits, resources.max_concurrent or fits)
+
+
+def _room(resources: Resources, have: Mapping[str, float]) -> int:
+    fits = int(have.get("CPU", 0) // resources.all_cpus)
+    return min(fits, int(have.get("GPU", 0) / resources.gpus + 1e-9)) if resources.gpus else fits
+
+
+def room(resources: Resources) -> Callable[[], int]:
+    """How many trials may run now: asked again and again, for nodes come and go.
+
+    Raises:
+        ConfigError: at once, if not even one fits, nor could on a cluster that grows.
+    """
+    concurrency(resources)
+    asked: tuple[float, int] | None = None
+
+    def now() -> int:
+        nonlocal asked
+        if asked is None or time.monotonic() - asked[0] > _ASK_AGAIN_S:
+            asked = (time.monotonic(), _fits(resources))
+        return asked[1]
+
+    return now
+
+
+def _fits(resources: Resources) -> int:
+    if not os.environ.get("RAY_ADDRESS"):
+        return concurrency(resources)
+    # On a cluster one more than fits: the trial that waits is what makes an autoscaler start a node.
+    return resources.max_concurrent or _room(resources, ray.cluster_resources()) + 1
 
 
 def _told(resources: Resources) -> str:

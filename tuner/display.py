@@ -1,7 +1,8 @@
 """What a search shows while it runs: a live table on a terminal, plain lines anywhere else."""
 
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TextIO
 
@@ -10,14 +11,19 @@ from rich.live import Live
 from rich.table import Table
 
 from tuner.result import SearchResult
-from tuner.spec import SearchSpec
-from tuner.study import DEFAULT_TRIAL, TrialRecord, TrialState
+from tuner.spec.objective import Mode
+from tuner.spec.search_spec import SearchSpec
+from tuner.study.record import DEFAULT_TRIAL, TrialKind, TrialRecord, TrialState
 
 _COLOURS = {
     TrialState.RUNNING: "cyan",
+    TrialState.PAUSED: "blue",
+    TrialState.PREEMPTED: "blue",
     TrialState.COMPLETE: "green",
     TrialState.STOPPED: "yellow",
     TrialState.DIVERGED: "magenta",
+    TrialState.OUT_OF_MEMORY: "magenta",
+    TrialState.INFEASIBLE: "yellow",
     TrialState.FAILED: "red",
 }
 
@@ -51,15 +57,31 @@ class Display:
         """Show a message, above the table if there is one."""
         self._console.print(text, markup=False)
 
+    def restore(self, trials: Sequence[TrialRecord]) -> None:
+        """Know the trials of earlier sessions."""
+        for trial in trials:
+            self._trials[trial.number] = trial
+            if trial.metrics is not None:
+                self._best[trial.number] = trial.metrics
+
     def started(self, trial: TrialRecord) -> None:
-        """Show a trial that has begun."""
+        """Show a trial that has begun, or goes on."""
         self._begun = self._begun or time.monotonic()
         self._trials[trial.number] = trial
-        self._line(f"trial {trial.number} started: {_told(trial)}")
+        if trial.last_epoch:
+            self._line(f"trial {trial.number} goes on after epoch {trial.last_epoch}")
+        else:
+            self._line(f"trial {trial.number} started: {_told(trial)}")
+
+    def waiting(self, trial: TrialRecord) -> None:
+        """Show a trial that has given up its worker."""
+        self._trials[trial.number] = trial
+        self._line(f"trial {trial.number} {trial.state.value} after epoch {trial.last_epoch}")
 
     def reported(self, trial: TrialRecord, metrics: Mapping[str, float]) -> None:
         """Show a trial's epoch."""
         self._reports += 1
+        self._trials[trial.number] = trial
         self._latest[trial.number] = metrics
         if metrics["best"]:
             self._best[trial.number] = metrics
@@ -81,8 +103,9 @@ class Display:
 
     def _view(self) -> Table:
         elapsed = time.monotonic() - self._begun if self._begun else 0.0
-        counts = [f"{self._count(state)} {state.value}" for state in TrialState]
-        waiting = self._spec.file.budget.trials - len(self._trials)
+        counts = [f"{count} {state.value}" for state in TrialState if (count := self._count(state))]
+        searched = sum(trial.origin.kind is TrialKind.SEARCH for trial in self._trials.values())
+        waiting = max(self._spec.file.budget.trials - searched, 0)
         title = f"{', '.join(counts)}, {waiting} to come{self._best_so_far()} · {clock(elapsed)}{self._left()}"
         table = Table(title=title)
         leader = self._leader()
@@ -98,12 +121,13 @@ class Display:
         scores = [f"{best['map']:.3f}", f"{best['map50']:.3f}"] if best else ["", ""]
         mark = "* " if number == self._leader() else "  "
         state = f"[{_COLOURS[trial.state]}]{trial.state.value}[/]"
-        epoch = int(self._latest.get(number, {}).get("epoch", 0))
+        epoch = trial.last_epoch
         return [f"{mark}{number}", state, f"{epoch}/{epochs}", *scores, _told(trial)]
 
     def _leader(self) -> int | None:
-        metric = self._spec.file.objective.metric
-        return max(self._best, key=lambda number: self._best[number][metric], default=None)
+        objective = self._spec.file.objective
+        sign = 1 if objective.mode is Mode.MAX else -1
+        return max(self._best, key=lambda number: sign * self._best[number][objective.metric], default=None)
 
     def _best_so_far(self) -> str:
         leader = self._leader()
@@ -120,8 +144,8 @@ class Display:
         ended = [t for t in self._trials.values() if t.state is not TrialState.RUNNING]
         mean = sum(trial.epochs for trial in ended) / len(ended) if ended else budget.epochs
         running = [number for number, trial in self._trials.items() if trial.state is TrialState.RUNNING]
-        epochs = mean * (budget.trials - len(self._trials))
-        epochs += sum(max(mean - self._latest.get(number, {}).get("epoch", 0), 0) for number in running)
+        epochs = mean * max(budget.trials - len(self._trials), 0)
+        epochs += sum(max(mean - self._trials[number].last_epoch, 0) for number in running)
         return f" · about {clock(epochs * (time.monotonic() - self._begun) / self._reports)} left"
 
 
@@ -154,15 +178,44 @@ def show_result(console: Console, result: SearchResult, dataset: str) -> None:
     console.print(f"  mAP {best.scores['map']:.4f}  mAP50 {best.scores['map50']:.4f}")
     if default is not None and default.scores is not None:
         console.print(f"  mAP {default.scores['map']:.4f}  mAP50 {default.scores['map50']:.4f}  with the default")
+    _show_finalists(console, result)
+    _show_front(console, result)
     checkpoint = result.folder / "best.safetensors"
     console.print(f"checkpoint: {checkpoint}\n\nnext:", markup=False, soft_wrap=True)
     for command in (f"best {result.folder}", f"evaluate {checkpoint} --data {dataset}", "ui"):
         console.print(f"  spiketune {command}", markup=False, soft_wrap=True)
 
 
+def _show_finalists(console: Console, result: SearchResult) -> None:
+    for one in result.finalists:
+        bound = "" if math.isnan(one.lower) else f", 95 % sure above {one.lower:.4f}"
+        values = " ".join(f"{value:.4f}" for value in one.values)
+        console.print(f"  trial {one.number} again: mean {one.mean:.4f}{bound} ({values})", markup=False)
+    found = result.verdict
+    if found is not None:
+        word = "differs from" if found.differs else "does not differ significantly from"
+        chance = "" if math.isnan(found.p_value) else f" (p = {found.p_value:.2g})"
+        console.print(f"  trial {found.winner} {word} trial {found.runner_up}{chance}", markup=False)
+
+
+def _show_front(console: Console, result: SearchResult) -> None:
+    front, names = result.front, result.spec.file.objective.metrics
+    if not front:
+        return
+    table = Table(title="front: no trial is better in everything")
+    for column in ("trial", *names, "sampled"):
+        table.add_column(column)
+    for trial in sorted(front, key=lambda one: one.curve[one.best_epoch or 0]):
+        values = [f"{value:.4g}" for value in trial.curve[trial.best_epoch or 0]]
+        table.add_row(str(trial.number), *values, _told(trial))
+    console.print(table)
+
+
 def _told(trial: TrialRecord) -> str:
     if trial.number == DEFAULT_TRIAL:
         return "default configuration"
+    if trial.origin.repeats is not None:
+        return f"trial {trial.origin.repeats} again, seed {trial.seed}"
     return " ".join(f"{_short(leaf)}={_value(value)}" for leaf, value in trial.sampled.items())
 
 

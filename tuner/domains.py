@@ -81,17 +81,17 @@ class Integer:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several values.
+    """One of several values; of one value, if it is fixed.
 
     Raises:
-        ConfigError: there is nothing to choose between, or an option is given twice.
+        ConfigError: an option is given twice, or there is none.
     """
 
     options: tuple[Scalar, ...]
 
     def __post_init__(self) -> None:
-        if len(self.options) < 2:
-            raise ConfigError("a choice needs at least two options; a fixed value belongs into base")
+        if not self.options:
+            raise ConfigError("a choice needs options")
         if len({identity(option) for option in self.options}) < len(self.options):
             raise ConfigError(f"an option is given twice in {list(self.options)}")
 

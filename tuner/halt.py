@@ -1,6 +1,7 @@
-"""Ending a search before its budget is spent: by the user's signal, or because every trial fails alike."""
+"""Ending a search before its budget is spent: by the user's signal, or because trial after trial fails alike."""
 
 import signal
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -8,18 +9,21 @@ from typing import Any
 
 from ray import tune
 
-from tuner.study import TrialRecord, TrialState
+from tuner.study.record import TrialRecord, TrialState
 
 INTERRUPTED = "interrupted"
-ALIKE = 3  # first trials that fail with one error: a bug, not bad luck
 
 
 class Halt(tune.Stopper):
-    """Asked by Ray after every step; also counts the first failures."""
+    """Asked by Ray after every step; also counts failures.
 
-    def __init__(self) -> None:
+    Args:
+        alike: trials that fail one after the other with one error are a bug, not bad luck.
+    """
+
+    def __init__(self, alike: int) -> None:
         self.reason: str | None = None
-        self._first_errors: list[str | None] = []
+        self._last_errors: deque[str | None] = deque(maxlen=alike)
 
     def __call__(self, *_: Any) -> bool:
         """Never stops a single trial; that is the scheduler's."""
@@ -30,12 +34,11 @@ class Halt(tune.Stopper):
         return self.reason is not None
 
     def watch(self, ended: TrialRecord) -> None:
-        """Ask for the end if the first trials have all failed with the same error."""
-        if len(self._first_errors) < ALIKE:
-            self._first_errors.append(ended.error if ended.state is TrialState.FAILED else None)
-            error = self._first_errors[0]
-            if len(self._first_errors) == ALIKE and error and set(self._first_errors) == {error}:
-                self.reason = f"the first {ALIKE} trials failed with the same error: {error}"
+        """Ask for the end if the last trials have all failed with the same error."""
+        self._last_errors.append(ended.error if ended.state is TrialState.FAILED else None)
+        error, alike = self._last_errors[0], len(self._last_errors)
+        if error is not None and alike == self._last_errors.maxlen and set(self._last_errors) == {error}:
+            self.reason = self.reason or f"{alike} trials in a row failed with the same error: {error}"
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:

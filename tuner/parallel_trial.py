@@ -7,7 +7,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from data.errors import Diverged, TrainingError
-from tuner.trial import Assignment, TrialJob, train_and_tell
+from tuner.trial import Assignment, TrialJob, left_behind, leg_name, train_and_tell
 from tuner.worker import lent_worker
 
 
@@ -26,10 +26,11 @@ def run_parallel_trial(assignment: Assignment, job: TrialJob, processes: int) ->
         torch_config=TorchConfig(backend="nccl" if with_gpus else "gloo"),
         scaling_config=ray.train.ScalingConfig(num_workers=processes, use_gpu=with_gpus, resources_per_worker=share),
         run_config=ray.train.RunConfig(
-            name=f"{assignment['number']:04d}",
+            name=leg_name(assignment["number"], assignment["leg"]),
             storage_path=job.parallel_folder,
             callbacks=[TuneReportCallback()],
-            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
+            # Two: the first may be the one the study knows when the driver dies.
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
             failure_config=ray.train.FailureConfig(max_failures=0),
         ),
     )
@@ -58,4 +59,5 @@ def _train_share(config: dict[str, Any]) -> None:
 
     job: TrialJob = config["job"]
     with lent_worker(job.threads):
-        train_and_tell(config["assignment"], job, ray.train.get_checkpoint(), tell)
+        lost = ray.train.get_checkpoint() or left_behind(config["assignment"])
+        train_and_tell(config["assignment"], job, lost, tell)

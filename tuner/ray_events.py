@@ -1,26 +1,46 @@
-"""Between Ray's driver and the study: who is asked, and who hears of a trial's start, reports and end."""
+"""Between Ray's driver and the engine: Ray asks it for work, and tells it of starts, reports and ends.
 
-from collections.abc import Mapping, Sequence
+To Ray, every worker that takes up a trial is a trial of its own. A trial that pauses at a rung, loses its worker or
+outlives its driver is handed out again with the files that it left, so all three go one way, and none needs Ray's own
+snapshots.
+"""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from ray import tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from model.training.run_folder import BEST
+from tuner.endings import ending
+from tuner.engine import Engine
 from tuner.halt import Halt
-from tuner.study import Study, TrialRecord, TrialState
+from tuner.prices import Meter
+from tuner.schedulers.decision import Decision
+from tuner.study.record import TrialRecord, TrialState
+from tuner.study.study import Study
 from tuner.trial import Assignment
+
+_FRUITLESS_RESULTS = {
+    "diverged": TrialState.DIVERGED,
+    "infeasible": TrialState.INFEASIBLE,
+    "out_of_memory": TrialState.OUT_OF_MEMORY,
+}
 
 
 class Listener(Protocol):
     """Hears what happens to trials, in order, on the driver."""
 
     def started(self, trial: TrialRecord) -> None:
-        """A worker has begun with the trial."""
+        """A worker has begun with the trial, or goes on with it."""
 
     def reported(self, trial: TrialRecord, metrics: Mapping[str, float]) -> None:
         """The trial has ended an epoch; `epoch` is one of its metrics."""
+
+    def waiting(self, trial: TrialRecord) -> None:
+        """The trial has given up its worker and may go on later."""
 
     def ended(self, trial: TrialRecord) -> None:
         """The trial is over; its state tells how."""
@@ -34,87 +54,160 @@ class _LeftOutOfSnapshots:
 
 
 class StudySearcher(_LeftOutOfSnapshots, Searcher):
-    """Gives Ray the study's trials. It only asks: on a stop Ray hides the last report from a searcher."""
+    """Gives Ray what the engine has for a free worker."""
 
-    def __init__(self, study: Study, metric: str, mode: str) -> None:
-        super().__init__(metric=metric, mode=mode)
-        self._study = study
+    def __init__(self, engine: Engine, folder: Path, workers: Callable[[], int]) -> None:
+        super().__init__(metric=tune.result.DEFAULT_METRIC, mode="max")
+        self._engine = engine
+        self._folder = folder
+        self._workers = workers
 
-    def suggest(self, trial_id: str) -> Assignment:  # noqa: ARG002 - Ray's own id; ours is the number
-        """The next trial's number and sampled leaves."""
-        number, leaves = self._study.ask()
-        return Assignment(number=number, leaves=leaves)
+    def suggest(self, trial_id: str) -> Assignment | str | None:  # noqa: ARG002 - Ray's own id; ours is the number
+        """The next trial to take up; None while there is no room or nothing to do, FINISHED when all is done."""
+        if self._engine.running >= self._workers():
+            return None
+        record = self._engine.next()
+        if record is None:
+            return str(Searcher.FINISHED) if self._engine.finished else None
+        files = None if record.files is None else str(self._folder / record.files)
+        return Assignment(number=record.number, leaves=record.sampled, leg=record.legs, files=files)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Nothing: TrialEvents tells the study, with the last report and the error's text."""
+        """Nothing: TrialEvents tells the engine, with the last report and the error's text."""
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the study is on disk."""
 
 
-class TrialEvents(_LeftOutOfSnapshots, tune.Callback):
-    """Tells the study first, then the listeners. (Ray passes everything by keyword.)"""
+class StudyScheduler(_LeftOutOfSnapshots, FIFOScheduler):
+    """Asks the engine what becomes of a trial; both a stop and a pause end Ray's trial."""
 
-    def __init__(self, study: Study, halt: Halt, listeners: Sequence[Listener]) -> None:
-        self._study = study
-        self._halt = halt
+    def __init__(self, events: "TrialEvents") -> None:
+        super().__init__()
+        self._events = events
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:  # noqa: ARG002
+        """Keep the report, and decide."""
+        decision = self._events.take(trial, result)
+        return str(TrialScheduler.CONTINUE if decision is Decision.CONTINUE else TrialScheduler.STOP)
+
+
+class TrialEvents(_LeftOutOfSnapshots, tune.Callback):
+    """Tells the engine first, then the listeners. (Ray passes everything by keyword.)"""
+
+    def __init__(
+        self, engine: Engine, study: Study, halt: Halt, meter: Meter, folder: Path, listeners: Sequence[Listener]
+    ) -> None:
+        self._engine, self._study, self._halt = engine, study, halt
+        self._meter, self._folder = meter, folder
         self._listeners = listeners
+        self._why: dict[int, str] = {}  # a trial was stopped, where it was not the scheduler's doing
+        self._before: dict[int, TrialRecord] = {}  # as the trial was when its worker took it up
 
     def on_trial_start(self, trial: Any, **_: Any) -> None:
         """A worker has taken the trial."""
-        record = self._study.trial(trial.config["number"])
+        number = trial.config["number"]
+        self._before[number] = record = self._study.trial(number)
         for listener in self._listeners:
             listener.started(record)
 
-    def on_trial_result(self, trial: Any, result: dict[str, Any], **_: Any) -> None:
-        """An epoch has ended; also called for the report on which the scheduler stops the trial."""
-        if "diverged" in result:
-            return  # the trial ends at once, and on_trial_complete finds this as its last result
+    def take(self, trial: Any, result: dict[str, Any]) -> Decision:
+        """Keep an epoch's report in the study, with what is decided on it."""
+        if "reported" not in result:
+            return Decision.CONTINUE  # the trial came to nothing, and ends at once
         number = trial.config["number"]
+        before = self._before[number]
+        if self._study.trial(number).node is None:
+            self._engine.started(number, str(result.get("hostname", "unknown")))
         # Ray adds its own entries (pid, node, times); a trial's metrics are what run_trial put beside its number.
         metrics = {name: float(result[name]) for name in result["reported"]}
-        self._study.report(number, metrics)
-        # The worker has put the files there before it reported. Ray's on_checkpoint comes later, or never on a halt.
-        self._study.keep(number, _files(trial, result) / BEST)
-        if result["diagnosis"] is not None:
-            self._study.tag(number, "diagnosis", result["diagnosis"])
-        record = self._study.trial(number)
+        busy_s = float(result["time_total_s"])
+        cost = before.cost + busy_s * self._meter.rate(str(result.get("node_ip")))
+        # The worker has put the files there before it reported.
+        files = _below(_files(trial, result), self._folder)
+        _, decision, why = self._engine.report(
+            number, metrics, files, before.busy_s + busy_s, cost, result["diagnosis"]
+        )
+        if why is not None:
+            self._why[number] = why
+        return decision
+
+    def on_trial_result(self, trial: Any, result: dict[str, Any], **_: Any) -> None:
+        """An epoch has ended and is in the study; also called for the report on which the trial is stopped."""
+        if "reported" not in result:
+            return
+        number = trial.config["number"]
+        self._drop_what_the_last_worker_left(number)
+        metrics = {name: float(result[name]) for name in result["reported"]}
         for listener in self._listeners:
-            listener.reported(record, metrics)
+            listener.reported(self._study.trial(number), metrics)
 
     def on_trial_complete(self, trial: Any, **_: Any) -> None:
-        """The trial has trained its last epoch or diverged, or the scheduler or the search has stopped it."""
-        if "diverged" in trial.last_result:
-            self._end(trial, TrialState.DIVERGED, trial.last_result["diverged"])
-        elif trial.last_result.get("last"):
-            self._end(trial, TrialState.COMPLETE)
-        elif self._halt.reason is not None:
-            self._end(trial, TrialState.FAILED, self._halt.reason)
-        else:
-            self._end(trial, TrialState.STOPPED)
+        """The trial has trained its last epoch or came to nothing, or the engine or the search has stopped it."""
+        number, result = trial.config["number"], trial.last_result or {}
+        record = self._study.trial(number)
+        for key, state in _FRUITLESS_RESULTS.items():
+            if key in result:
+                if "violation" in result:
+                    self._study.tag(number, violation=float(result["violation"]))
+                return self._end(number, state, str(result[key]))
+        if record.over:
+            return self._end(number, TrialState.COMPLETE)
+        if record.decision is Decision.STOP:
+            return self._end(number, TrialState.STOPPED, self._why.pop(number, None))
+        if record.decision is Decision.PAUSE and record.leg_from < record.last_epoch:
+            return self._wait(self._engine.ended(number, TrialState.PAUSED))
+        return self._wait(self._engine.ended(number, TrialState.PREEMPTED))
 
     def on_trial_error(self, trial: Any, **_: Any) -> None:
         """The trial has raised, or its worker died."""
         # Not get_error(): it looks where the file will be copied to later.
         text = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else ""
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        self._end(trial, TrialState.FAILED, lines[-1] if lines else "the worker died without a word")
+        number, found = trial.config["number"], ending(text)
+        if found.state is not None:
+            return self._end(number, found.state, found.why)
+        record = self._engine.lost(number, found.why, with_node=found.with_node)
+        if record.state is TrialState.FAILED:
+            return self._tell_end(record)
+        return self._wait(record)
 
-    def close(self, reason: str) -> None:
-        """Tell the end of every trial that Ray dropped without a word."""
-        for record in self._study.close(reason):
-            for listener in self._listeners:
-                listener.ended(record)
+    def close(self) -> None:
+        """Tell of trials that Ray dropped without a word, and end those that wait if the search is over."""
+        for record in list(self._study.trials()):
+            if record.state is TrialState.RUNNING:
+                self._wait(self._engine.ended(record.number, TrialState.PREEMPTED))
+        if self._engine.finished:
+            for record in self._engine.close("its budget is spent"):
+                self._tell_end(record)
 
-    def _end(self, trial: Any, state: TrialState, error: str | None = None) -> None:
-        record = self._study.finish(trial.config["number"], state, error)
+    def _end(self, number: int, state: TrialState, error: str | None = None) -> None:
+        self._tell_end(self._engine.ended(number, state, error))
+
+    def _tell_end(self, record: TrialRecord) -> None:
         self._halt.watch(record)
         for listener in self._listeners:
             listener.ended(record)
 
+    def _wait(self, record: TrialRecord) -> None:
+        for listener in self._listeners:
+            listener.waiting(record)
 
-def _files(trial: Any, result: Mapping[str, Any]) -> Path:
+    def _drop_what_the_last_worker_left(self, number: int) -> None:
+        """Its files are the trial's no more, once the present worker's are in the study."""
+        old, new = self._before[number].files, self._study.trial(number).files
+        if old is None or new is None or Path(old).parent == Path(new).parent or "://" in old:
+            return
+        shutil.rmtree((self._folder / old).parent, ignore_errors=True)
+        self._before[number] = self._before[number].without_files()
+
+
+def _files(trial: Any, result: Mapping[str, Any]) -> str:
     """Where the checkpoints of a report lie: Ray Train keeps those of several processes, Tune those of one."""
     if "checkpoint_path" in result:
-        return Path(result["checkpoint_path"])
-    return Path(trial.path) / str(result["checkpoint_dir_name"])
+        return str(result["checkpoint_path"])
+    return f"{trial.path}/{result['checkpoint_dir_name']}"
+
+
+def _below(path: str, folder: Path) -> str:
+    root = f"{folder.absolute()}/"
+    return path.removeprefix(root)

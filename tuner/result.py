@@ -1,5 +1,6 @@
 """What a search came to: computed from the study, printed, written as JSON, and read again by `best`."""
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Sequence
@@ -9,13 +10,30 @@ from typing import Any
 
 import yaml
 
-from tuner.spec import SearchSpec, load_spec
-from tuner.study import DEFAULT_TRIAL, TrialRecord, TrialState, read_trials
+from tuner.finalists import Finalist, Verdict, finalists, verdict
+from tuner.front import front_of, hypervolume_of
+from tuner.observing import Observer
+from tuner.samplers.choose import final_choice
+from tuner.search_folder import SPEC_FILE, read_identity
+from tuner.spec.search_spec import SearchSpec, load_spec
+from tuner.study.record import DEFAULT_TRIAL, TrialKind, TrialRecord, TrialState
+from tuner.study.study import read_trials
 
-SPEC_FILE = "spec.yaml"
 BEST_CONFIG = "best.yaml"
 BEST_CHECKPOINT = "best.safetensors"
 RESULT_FILE = "result.json"
+
+
+_RANKS = (
+    TrialState.COMPLETE,
+    TrialState.STOPPED,
+    TrialState.PAUSED,
+    TrialState.PREEMPTED,
+    TrialState.RUNNING,
+    TrialState.FAILED,
+    TrialState.OUT_OF_MEMORY,
+    TrialState.DIVERGED,
+)
 
 
 @dataclass(frozen=True)
@@ -31,13 +49,49 @@ class SearchResult:
 
     @property
     def best(self) -> TrialRecord | None:
-        """The best trial of the whole budget; if there is none, of those stopped, then cut off, then diverged."""
-        metric = self.spec.file.objective.metric
-        for state in (TrialState.COMPLETE, TrialState.STOPPED, TrialState.FAILED, TrialState.DIVERGED):
-            known = [trial for trial in self.trials if trial.state is state and trial.scores]
-            if known:
-                return max(known, key=lambda trial: (trial.scores or {})[metric])
+        """The winner: of the finalists that were trained again the one with the highest lower bound, if there are any.
+
+        Otherwise the best trial of the whole budget that keeps the constraints; if there is none, of those stopped,
+        then cut off, then lost; and only then one that breaks constraints. With several objectives: by the first.
+        """
+        ranked = self.finalists
+        if ranked:
+            return self.trials[ranked[0].number]
+        mine = [t for t in self.trials if t.origin.kind is TrialKind.SEARCH and t.best_epoch is not None]
+        for feasible in (True, False):
+            for state in _RANKS:
+                known = [trial for trial in mine if trial.state is state and (trial.violation == 0) is feasible]
+                if known:
+                    return self._chosen(known)
         return None
+
+    @property
+    def finalists(self) -> list[Finalist]:
+        """Those that were trained again with other seeds, best first."""
+        return finalists(self.spec, self.trials)
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """Whether the winner differs from the runner-up, where both were trained again."""
+        return verdict(self.finalists)
+
+    @property
+    def front(self) -> list[TrialRecord]:
+        """With several objectives, the trials that no other one beats in all of them."""
+        return front_of(self.spec, self.trials) if self.spec.file.objective.also else []
+
+    def _chosen(self, known: Sequence[TrialRecord]) -> TrialRecord:
+        """By the smoothed curve, not by its luckiest epoch."""
+        observer = Observer(self.spec)
+        number = final_choice(observer.history(known), self.spec.file.budget.epochs)
+        return next((trial for trial in known if trial.number == number), known[0])
+
+    def _winning_checkpoint(self, best: TrialRecord) -> str | None:
+        """Of the winner's trainings, its own and the repeats, the best one's."""
+        rising = self.spec.file.objective.rising
+        runs = [t for t in self.trials if best.number in (t.number, t.origin.repeats) and t.checkpoint is not None]
+        found = max(runs, key=lambda t: rising(t.curve[t.best_epoch or t.last_epoch])[0], default=None)
+        return None if found is None else found.checkpoint
 
     @property
     def default(self) -> TrialRecord | None:
@@ -57,15 +111,35 @@ class SearchResult:
             "trials": self.states(),
             "best": None if best is None else self._best_dict(best),
             "default": None if default is None else dict(default.scores or {}),
+            "finalists": [dataclasses.asdict(one) for one in self.finalists],
+            "verdict": self._verdict_dict(),
+            "front": self._front_dict(),
             "halted": self.halted,
             "notes": list(self.notes),
         }
+
+    def _verdict_dict(self) -> dict[str, Any] | None:
+        found = self.verdict
+        return None if found is None else {**dataclasses.asdict(found), "differs": found.differs}
+
+    def _front_dict(self) -> dict[str, Any] | None:
+        front = self.front
+        if not front:
+            return None
+        names = self.spec.file.objective.metrics
+        points = [
+            {"number": t.number, **dict(zip(names, t.curve[t.best_epoch or 0], strict=True)), "sampled": t.sampled}
+            for t in front
+        ]
+        volume, reference = hypervolume_of(self.spec, self.trials)
+        return {"trials": points, "hypervolume": volume, "reference": dict(zip(names, reference, strict=True))}
 
     def _best_dict(self, best: TrialRecord) -> dict[str, Any]:
         return {
             "number": best.number,
             **(best.scores or {}),
             "epoch": best.best_epoch,
+            "violation": best.violation,
             "sampled": best.sampled,
             "config": best.config,
             "diagnosis": best.diagnosis,
@@ -78,8 +152,11 @@ class SearchResult:
         if best is not None:
             tree = self.spec.configuration(best.sampled).model_dump(mode="json")
             (self.folder / BEST_CONFIG).write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
-            if best.checkpoint is not None:
-                shutil.copyfile(self.folder / best.checkpoint, self.folder / BEST_CHECKPOINT)
+            checkpoint = self._winning_checkpoint(best)
+            if checkpoint is not None and (self.folder / checkpoint).is_file():
+                part = self.folder / f"{BEST_CHECKPOINT}.part"
+                shutil.copyfile(self.folder / checkpoint, part)
+                part.replace(self.folder / BEST_CHECKPOINT)
 
     def write_summary(self) -> None:
         """Write what `--json` prints into the search's folder."""
@@ -93,5 +170,6 @@ def read_result(folder: Path) -> SearchResult:
     Raises:
         InputError: the folder holds no search that can be read.
     """
-    search_id, trials = read_trials(folder)
+    identity = read_identity(folder)
+    search_id, trials = read_trials(folder, identity.search_id)
     return SearchResult(search_id, folder, load_spec(folder / SPEC_FILE), trials)

@@ -1,38 +1,41 @@
-"""run_search: real Ray workers train what the study asks for, until the budget is spent."""
+"""run_search: real Ray workers train what the engine asks for, until the budget is spent; and go on after a death."""
 
 import dataclasses
-from datetime import datetime
+import os
+from contextlib import ExitStack
 from pathlib import Path
 
 from ray import tune
-from ray.tune.search import ConcurrencyLimiter
 
 from data.dataset import Dataset
 from data.errors import TrainingError
 from data.manifest import Split
 from model.prediction import Validation
 from model.training.run import train
-from tuner.asha import scheduler
-from tuner.cluster import concurrency, of_the_trial, ray_running, settled
+from tuner.assembly import engine_of, scheduler_of
+from tuner.cluster import of_the_trial, ray_running, room, settled
 from tuner.display import Display
 from tuner.halt import INTERRUPTED, Halt
-from tuner.output import new_folder
-from tuner.ray_events import StudySearcher, TrialEvents
-from tuner.result import SPEC_FILE, SearchResult
-from tuner.spec import SearchSpec
-from tuner.study import Study, TrialState
+from tuner.ledger import Ledger
+from tuner.plan import plan
+from tuner.prices import Meter
+from tuner.progress import Progress
+from tuner.ray_events import StudyScheduler, StudySearcher, TrialEvents
+from tuner.result import SearchResult
+from tuner.search_folder import Identity, begun, held
+from tuner.spec.objective import AFTER, BEFORE
+from tuner.spec.search_spec import SearchSpec
+from tuner.study.record import TrialState
+from tuner.study.study import Study
 from tuner.terminal import Terminal, terminal_apart
 from tuner.tracking import Tracker
-from tuner.trial import TrainFunction, TrialJob, run_trial
+from tuner.trial import TrainFunction, TrialJob, leg_name, run_trial
+from tuner.warm_start import Earlier, warm_start
 
 LOG_FILE = "ray.log"
 TRIALS_FOLDER = "trials"
 PARALLEL_FOLDER = "parallel"  # of the trials that several processes train
-
-
-def new_search_id(spec: SearchSpec) -> str:
-    """NAME-YYYYmmdd-HHMMSS, in local time."""
-    return f"{spec.file.name}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+MANY = 1_000_000_000  # trials Ray may make; the engine knows when it is enough
 
 
 def run_search(
@@ -40,103 +43,145 @@ def run_search(
     dataset: str | Path,
     out: Path | None = None,
     *,
+    resume: bool = False,
     progress_on_stderr: bool = False,
     train_function: TrainFunction = train,
 ) -> SearchResult:
-    """Search; everything it learns lies in `out` (runs/SEARCH_ID unless given) and in MLflow.
+    """Search; everything it learns lies in `out` (runs/SEARCH_ID unless given), in the study's database and in MLflow.
+
+    Args:
+        spec: what to search.
+        dataset: its location.
+        out: folder of the search.
+        resume: go on with the search in `out`, or with the newest of the spec's name; begin one where there is none.
+        progress_on_stderr: leave stdout alone.
+        train_function: what trains a trial.
 
     Raises:
         InputError: the dataset or the spec do not fit, or `out` is not empty. Nothing has been started then.
-        TrainingError: every trial failed, or the first ones failed with the same error.
+        TrainingError: every trial failed, or one after the other failed with the same error.
     """
     opened = Dataset.open(dataset)
     for split in (Split.TRAIN, spec.file.objective.split):
         opened.shards(split)
-    search_id = new_search_id(spec)
-    folder = new_folder(out if out is not None else Path("runs") / search_id)
-    spec.write(folder / SPEC_FILE)
-    job = TrialJob(
+    earlier = warm_start(spec, opened.digest)
+    folder, identity = begun(spec, opened, out, resume=resume)
+    job = _job(spec, opened.location, folder, train_function)
+    with held(folder), terminal_apart(folder / LOG_FILE) as terminal:
+        display = _display(terminal, spec, progress_on_stderr)
+        result = _Search(spec, job, folder, identity, display, earlier).run()
+    if result.halted not in (None, INTERRUPTED):
+        raise TrainingError(f"{identity.search_id}: {result.halted}; details: {folder / LOG_FILE}")
+    if result.halted is None and result.trials and not any(trial.scores for trial in result.trials):
+        raise TrainingError(f"{identity.search_id}: every trial failed; {_first_error(result)}")
+    return result
+
+
+def _job(spec: SearchSpec, dataset: str, folder: Path, train_function: TrainFunction) -> TrialJob:
+    objective = spec.file.objective
+    asked = {*objective.metrics, *(constraint.metric for constraint in spec.constraints)}
+    return TrialJob(
         default=spec.default,
-        dataset=opened.location,
-        validation=Validation(spec.file.objective.split, spec.file.objective.windows),
-        metric=spec.file.objective.metric,
+        dataset=dataset,
+        validation=Validation(objective.split, objective.windows),
+        metric=objective.metric,
         threads=spec.file.resources.cpus,
         processes=spec.file.resources.ranks,
         gpus=spec.file.resources.gpus,
         parallel_folder=str((folder / PARALLEL_FOLDER).absolute()),
+        constraints=spec.constraints,
+        wanted=frozenset(asked & {*BEFORE, *AFTER}),
         train=train_function,
     )
-    with terminal_apart(folder / LOG_FILE) as terminal:
-        result = _search(spec, job, folder, search_id, _display(terminal, spec, progress_on_stderr))
-    if result.halted not in (None, INTERRUPTED):
-        raise TrainingError(f"{search_id}: {result.halted}; details: {folder / LOG_FILE}")
-    states = result.states()
-    if result.halted is None and states[TrialState.FAILED] + states[TrialState.DIVERGED] == len(result.trials):
-        raise TrainingError(f"{search_id}: every trial failed; {_first_error(result)}")
-    return result
 
 
-def _search(spec: SearchSpec, job: TrialJob, folder: Path, search_id: str, display: Display) -> SearchResult:
-    halt = Halt()
-    with display, halt.on_signals():
-        display.say(f"search {search_id}, results in {folder}; starting Ray")
-        with ray_running(folder / LOG_FILE):
-            default = settled(spec.default, spec.file.resources)
-            spec, job = dataclasses.replace(spec, default=default), dataclasses.replace(job, default=default)
-            return _record(spec, job, folder, search_id, display, halt)
+@dataclasses.dataclass
+class _Search:
+    """One session of a search."""
 
+    spec: SearchSpec
+    job: TrialJob
+    folder: Path
+    identity: Identity
+    display: Display
+    earlier: list[Earlier]
 
-def _record(
-    spec: SearchSpec, job: TrialJob, folder: Path, search_id: str, display: Display, halt: Halt
-) -> SearchResult:
-    study = Study.create(folder, spec, search_id)
-    tracker = Tracker.begin(spec, study, folder, job.dataset, display.say)
-    events = TrialEvents(study, halt, [tracker, display])
-    try:
-        _tune(spec, job, folder, StudySearcher(study, job.metric, spec.file.objective.mode), events, halt)
-    except BaseException:
-        halt.reason = halt.reason or "the search itself failed"
-        raise
-    finally:
-        events.close(halt.reason or "Ray never started it")
-        result = SearchResult(search_id, folder, spec, study.trials(), halt.reason)
-        result.write_winner()
-        tracker.finish(result)
-        result = dataclasses.replace(result, notes=tuple(tracker.notes))
-        result.write_summary()
-    return result
+    def run(self) -> SearchResult:
+        halt = Halt(self.spec.file.budget.same_failures)
+        with ExitStack() as stack:
+            stack.enter_context(self.display)
+            stack.enter_context(halt.on_signals())
+            self.display.say(f"search {self.identity.search_id}, results in {self.folder}; starting Ray")
+            stack.enter_context(ray_running(self.folder / LOG_FILE))
+            study = Study.resume(self.folder, self.spec, self.identity.search_id)
+            if study.trials():
+                default = self.spec.default.with_leaves(study.default, self.identity.search_id)
+            else:
+                default = settled(self.spec.default, self.spec.file.resources)
+                study.set_default(default.leaves())
+            self.spec = dataclasses.replace(self.spec, default=default)
+            self.job = dataclasses.replace(self.job, default=default)
+            return self._record(study, halt)
 
+    def _record(self, study: Study, halt: Halt) -> SearchResult:
+        workers = room(self.spec.file.resources)
+        scheduler = scheduler_of(self.spec)
+        ledger = Ledger(self.spec, study.clock_s)
+        observations = [one for earlier in self.earlier for one in earlier.observations]
+        for earlier in self.earlier:
+            self.display.say(earlier.told)
+        engine = engine_of(self.spec, study, scheduler, ledger, workers(), observations)
+        self.display.say(plan(self.spec, scheduler, workers(), begun=len(study.trials())))
+        tracker = Tracker.begin(self.spec, study, self.folder, self.identity, self.display.say)
+        self.display.restore(study.trials())
+        progress = Progress(self.spec, study, scheduler, ledger, workers, self.display.say)
+        meter = Meter(self.spec.file.budget.prices, self.spec.file.resources)
+        events = TrialEvents(engine, study, halt, meter, self.folder, [tracker, self.display, progress])
+        try:
+            self._tune(StudySearcher(engine, self.folder.absolute(), workers), events, halt)
+        except BaseException:
+            halt.reason = halt.reason or "the search itself failed"
+            raise
+        finally:
+            events.close()
+            study.tick(ledger.session_s)
+            result = SearchResult(self.identity.search_id, self.folder, self.spec, list(study.trials()), halt.reason)
+            result.write_winner()
+            result.write_summary()
+            tracker.finish(result)
+            result = dataclasses.replace(result, notes=tuple(tracker.notes))
+            result.write_summary()
+        return result
 
-def _tune(
-    spec: SearchSpec, job: TrialJob, folder: Path, searcher: StudySearcher, events: TrialEvents, halt: Halt
-) -> None:
-    resources = spec.file.resources
-    tuner = tune.Tuner(
-        tune.with_resources(tune.with_parameters(run_trial, job=job), of_the_trial(resources)),
-        tune_config=tune.TuneConfig(
-            # The limiter keeps Ray from asking for a trial before there is room, when less is known.
-            search_alg=ConcurrencyLimiter(searcher, max_concurrent=concurrency(resources)),
-            scheduler=scheduler(spec),
-            num_samples=spec.file.budget.trials,
-            reuse_actors=True,  # a fresh worker costs 3 to 4 s of imports a trial
-            trial_name_creator=_trial_name,
-            trial_dirname_creator=_trial_name,
-        ),
-        run_config=tune.RunConfig(
-            name=TRIALS_FOLDER,
-            storage_path=str(folder.absolute()),
-            callbacks=[events],
-            stop=halt,
-            verbose=0,
-            failure_config=tune.FailureConfig(max_failures=0),
-            checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
-        ),
-    )
-    tuner.fit()
+    def _tune(self, searcher: StudySearcher, events: TrialEvents, halt: Halt) -> None:
+        # Ray's own snapshots are of no use here, and cost more the longer a search is.
+        os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = str(MANY)
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = "1"  # asked for a trial when there is room, and no sooner
+        tuner = tune.Tuner(
+            tune.with_resources(tune.with_parameters(run_trial, job=self.job), of_the_trial(self.spec.file.resources)),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=StudyScheduler(events),
+                num_samples=MANY,
+                reuse_actors=True,  # a fresh worker costs 3 to 4 s of imports a trial
+                trial_name_creator=_trial_name,
+                trial_dirname_creator=_trial_name,
+            ),
+            run_config=tune.RunConfig(
+                name=TRIALS_FOLDER,
+                storage_path=str(self.folder.absolute()),
+                callbacks=[events],
+                stop=halt,
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=0),
+                checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
+            ),
+        )
+        tuner.fit()
 
 
 def _trial_name(trial: tune.experiment.Trial) -> str:
-    return f"{trial.config['number']:04d}"
+    return leg_name(trial.config["number"], trial.config["leg"])
 
 
 def _display(terminal: Terminal, spec: SearchSpec, on_stderr: bool) -> Display:
@@ -144,9 +189,5 @@ def _display(terminal: Terminal, spec: SearchSpec, on_stderr: bool) -> Display:
 
 
 def _first_error(result: SearchResult) -> str:
-    errors = [
-        trial.error
-        for trial in result.trials
-        if trial.state in (TrialState.FAILED, TrialState.DIVERGED) and trial.error
-    ]
+    errors = [trial.error for trial in result.trials if trial.state is not TrialState.COMPLETE and trial.error]
     return f"the first error: {errors[0]}" if errors else "see its log"

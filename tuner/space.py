@@ -71,6 +71,14 @@ class Space:
                 leaves[branch.leaf] = branch.domain.suggest(trial, branch.name)
         return leaves
 
+    def leaves_of(self, values: Mapping[str, Any]) -> Leaves:
+        """The leaves that values by branch name give."""
+        leaves: Leaves = {}
+        for branch in self.branches:
+            if branch.active(leaves):
+                leaves[branch.leaf] = values[branch.name]
+        return leaves
+
     def observed(self, configuration: Mapping[str, Any]) -> list[tuple[Branch, Any]]:
         """The branches that could have given this configuration's own values; the others do not hold there."""
         leaves: Leaves = {}
@@ -81,6 +89,16 @@ class Space:
                 if branch.domain.contains(value):
                     found.append((branch, value))
         return found
+
+    def holds(self, configuration: Mapping[str, Any]) -> bool:
+        """Whether the space could have given this configuration's own values."""
+        leaves: Leaves = {}
+        for branch in self.branches:
+            if branch.active(leaves):
+                value = leaves[branch.leaf] = configuration[branch.leaf]
+                if not branch.domain.contains(value):
+                    return False
+        return True
 
     def witness(self, branch: Branch) -> Leaves:
         """Values of the conditioning leaves under which this branch holds."""

@@ -1,163 +1,115 @@
-"""The one MLflow writer: a parent run for the search, a child run for each trial, all from the driver."""
+"""A listener of the search that has MLflow's writer record it; the study hears which runs they became."""
 
-import functools
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec
+from typing import Any
 
-from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
-from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import SQLAlchemyError
-
-from data.errors import SpiketuneError
+from tuner.finalists import leading
 from tuner.halt import INTERRUPTED
-from tuner.result import BEST_CONFIG, SPEC_FILE, SearchResult
-from tuner.spec import SearchSpec
-from tuner.store import EXPERIMENT, artifact_folder, tracking_uri
-from tuner.study import DEFAULT_TRIAL, Study, TrialRecord, TrialState
-
-_STATUS = {
-    TrialState.COMPLETE: "FINISHED",
-    TrialState.STOPPED: "KILLED",
-    TrialState.DIVERGED: "FAILED",
-    TrialState.FAILED: "FAILED",
-}
-_PARAM_LENGTH = 6000  # MLflow's limit for a parameter's value
-_ENTITIES = 100  # MLflow's limit for the parameters of one request
-_Args = ParamSpec("_Args")
+from tuner.recording.facts import Checkpoint, RunFacts, SearchEnd, SearchFacts
+from tuner.recording.recorder import Recorder
+from tuner.result import BEST_CONFIG, RESULT_FILE, SearchResult
+from tuner.search_folder import SPEC_FILE, Identity
+from tuner.spec.objective import Mode
+from tuner.spec.search_spec import SearchSpec
+from tuner.study.record import DEFAULT_TRIAL, TrialRecord, TrialState
+from tuner.study.study import Study
 
 
-_Write = Callable[Concatenate["Tracker", _Args], None]
-
-
-def _never_fatal(write: "_Write[_Args]") -> "_Write[_Args]":
-    """MLflow's trouble is noted once and ends the recording, never the search: the study has everything."""
-
-    @functools.wraps(write)
-    def guarded(self: "Tracker", /, *args: _Args.args, **kwargs: _Args.kwargs) -> None:
-        if self.notes:
-            return
-        try:
-            write(self, *args, **kwargs)
-        except (MlflowException, SQLAlchemyError, OSError) as error:
-            line = (str(error).splitlines() or [type(error).__name__])[0]
-            self.notes.append(f"MLflow stopped recording: {line}; the search's own study is complete")
-            self._say(f"warning: {self.notes[0]}")
-
-    return guarded
+FINISH_S = 30.0  # to wait for MLflow at the end; what is not written by then is for `spiketune sync`
 
 
 class Tracker:
-    """A listener of the search that writes to MLflow. `notes` says what went wrong, if anything did."""
+    """Tells the recorder of trials. `notes` says what went wrong, if anything did."""
 
-    def __init__(self, spec: SearchSpec, study: Study, folder: Path, dataset: str, say: Callable[[str], None]) -> None:
+    def __init__(self, recorder: Recorder, study: Study) -> None:
         self.notes: list[str] = []
-        self._spec = spec
+        self._recorder = recorder
         self._study = study
-        self._folder = folder
-        self._dataset = dataset
-        self._say = say
-        self._children: dict[int, str] = {}
 
     @classmethod
-    def begin(cls, spec: SearchSpec, study: Study, folder: Path, dataset: str, say: Callable[[str], None]) -> "Tracker":
-        """Open the store, which takes seconds where the database has to be made, and start the parent run."""
-        tracker = cls(spec, study, folder, dataset, say)
-        store = tracking_uri().replace(f"{Path.cwd()}/", "")
-        say(f"opening MLflow at {store} (the first time takes some 20 s)")
-        tracker._begin()
+    def begin(
+        cls, spec: SearchSpec, study: Study, folder: Path, identity: Identity, say: Callable[[str], None]
+    ) -> "Tracker":
+        """Start the writer, and tell it what an earlier process did not come to."""
+        params = _flat(spec.file.model_dump(mode="json"))
+        facts = SearchFacts(identity.search_id, identity.dataset, params, Path(SPEC_FILE), identity.digest)
+        tracker = cls(Recorder.begin(folder, facts, say), study)
+        for number in tracker._recorder.running():
+            if number < len(study.trials()) and study.trial(number).state not in _GOES_ON:
+                tracker.ended(study.trial(number))
         return tracker
 
-    @_never_fatal
-    def _begin(self) -> None:
-        self._client = MlflowClient(tracking_uri=tracking_uri())
-        self._experiment = _experiment(self._client)
-        name = self._study.search_id
-        folder = str(self._folder.absolute())
-        tags = {"search_id": name, "search_folder": folder, "dataset": self._dataset, "kind": "search"}
-        self._parent = self._client.create_run(self._experiment, run_name=name, tags=tags).info.run_id
-        self._log_params(self._parent, _flat(self._spec.file.model_dump(mode="json")))
-        self._client.log_artifact(self._parent, str(self._folder / SPEC_FILE))
-
-    @_never_fatal
     def started(self, trial: TrialRecord) -> None:
-        """Open the trial's child run with all leaves of its configuration."""
-        if trial.number in self._children:
-            return  # its worker was lost, and another has taken it up
-        default = trial.number == DEFAULT_TRIAL
-        tags = {
-            "mlflow.parentRunId": self._parent,
-            "kind": "trial",
-            "search_id": self._study.search_id,
-            "trial": str(trial.number),
-            "state": trial.state.value,
-        }
-        name = f"{trial.number:04d}{' default' if default else ''}"
-        child = self._client.create_run(self._experiment, run_name=name, tags=tags).info.run_id
-        self._children[trial.number] = child
-        self._study.tag(trial.number, "mlflow_run_id", child)
-        self._log_params(child, trial.config)
+        """Open the trial's run."""
+        self._recorder.started(_facts(trial))
+        self._learn_runs()
 
-    @_never_fatal
     def reported(self, trial: TrialRecord, metrics: Mapping[str, float]) -> None:
-        """Write an epoch's metrics, in one request."""
-        self._log_metrics(self._children[trial.number], metrics, int(metrics["epoch"]))
+        """Record an epoch."""
+        self._recorder.reported(_facts(trial), metrics)
+        self._learn_runs()
 
-    @_never_fatal
+    def waiting(self, trial: TrialRecord) -> None:
+        """Close the run for the time being: nothing trains it now, and nobody may ever go on with it."""
+        self._recorder.ended(_facts(trial))
+
     def ended(self, trial: TrialRecord) -> None:
-        """Close the child run: FINISHED, KILLED (stopped or interrupted) or FAILED, and the true state as a tag."""
-        child = self._children.get(trial.number)
-        if child is None:
-            return  # asked for, never started
-        tags = [RunTag("state", trial.state.value)]
-        facts = {"error": trial.error, "diagnosis": trial.diagnosis}
-        tags += [RunTag(name, fact) for name, fact in facts.items() if fact is not None]
-        scores = {f"best_{name}": value for name, value in (trial.scores or {}).items()}
-        self._log_metrics(child, scores, trial.best_epoch or 0, tags)
-        status = "KILLED" if trial.error == INTERRUPTED else _STATUS[trial.state]
-        self._client.set_terminated(child, status)
+        """Close the trial's run."""
+        self._recorder.ended(_facts(trial))
+        self._learn_runs()
 
-    @_never_fatal
     def finish(self, result: SearchResult) -> None:
-        """Copy the winner to the parent run, log its and the default's checkpoint, and close the parent."""
-        best = result.best
-        counts = {f"trials_{state}": float(count) for state, count in result.states().items()}
-        scores = {f"best_{name}": value for name, value in (best.scores or {}).items()} if best else {}
-        scores |= {f"default_{n}": v for n, v in (result.default.scores or {}).items()} if result.default else {}
-        self._log_metrics(self._parent, {**counts, **scores}, 0)
-        if best is not None:
-            self._client.set_tag(self._parent, "best_trial", str(best.number))
-            self._log_params(self._parent, {f"best.{leaf}": value for leaf, value in best.sampled.items()})
-            self._client.log_artifact(self._parent, str(self._folder / BEST_CONFIG))
-        for trial in {t.number: t for t in (best, result.default) if t is not None}.values():
-            if trial.checkpoint is not None and trial.number in self._children:
-                self._client.log_artifact(self._children[trial.number], str(self._folder / trial.checkpoint))
-        if result.halted is None:
-            self._client.set_terminated(self._parent, "FINISHED" if best is not None else "FAILED")
-        else:
-            self._client.set_tag(self._parent, "halted", result.halted)
-            self._client.set_terminated(self._parent, "KILLED" if result.halted == INTERRUPTED else "FAILED")
+        """Close the search's run, and wait a while until MLflow has everything."""
+        self.notes += self._recorder.finish(_end(result), FINISH_S)
+        self._learn_runs()
 
-    def _log_params(self, run: str, values: Mapping[str, Any]) -> None:
-        params = [Param(name, str(value)[:_PARAM_LENGTH]) for name, value in values.items()]
-        for start in range(0, len(params), _ENTITIES):
-            self._client.log_batch(run, params=params[start : start + _ENTITIES])
-
-    def _log_metrics(self, run: str, values: Mapping[str, float], step: int, tags: list[RunTag] | None = None) -> None:
-        now = int(time.time() * 1000)
-        self._client.log_batch(run, [Metric(name, value, now, step) for name, value in values.items()], tags=tags or [])
+    def _learn_runs(self) -> None:
+        for number, run_id in self._recorder.run_ids().items():
+            if self._study.trial(number).mlflow_run_id != run_id:
+                self._study.tag_run(number, run_id)
 
 
-def _experiment(client: MlflowClient) -> str:
-    known = client.get_experiment_by_name(EXPERIMENT)
-    if known is None:
-        artifacts = artifact_folder()
-        return str(client.create_experiment(EXPERIMENT, artifacts.as_uri() if artifacts else None))
-    if known.lifecycle_stage != "active":
-        raise SpiketuneError(f"MLflow's experiment '{EXPERIMENT}' is deleted; restore it or set MLFLOW_TRACKING_URI")
-    return str(known.experiment_id)
+_GOES_ON = (TrialState.RUNNING, TrialState.PREEMPTED)
+
+
+def _facts(trial: TrialRecord) -> RunFacts:
+    word = " default" if trial.number == DEFAULT_TRIAL else ""
+    if trial.origin.repeats is not None:
+        word = f" repeats {trial.origin.repeats:04d}, seed {trial.seed}"
+    return RunFacts(
+        number=trial.number,
+        name=f"{trial.number:04d}{word}",
+        config=trial.config,
+        state=trial.state.value,
+        repeats=trial.origin.repeats,
+        seed=trial.seed,
+        node=trial.node,
+        error=trial.error,
+        diagnosis=trial.diagnosis,
+        scores=trial.scores or {},
+        best_epoch=trial.best_epoch,
+    )
+
+
+def _end(result: SearchResult) -> SearchEnd:
+    best, default, objective = result.best, result.default, result.spec.file.objective
+    leaders = [t for t in (best, *leading(result.spec, result.trials), default) if t is not None]
+    ranked = {t.number: t for t in leaders if t.checkpoint is not None}
+    return SearchEnd(
+        counts=result.states(),
+        best=None if best is None else _facts(best),
+        best_values={} if best is None else best.sampled,
+        default=None if default is None else _facts(default),
+        halted=result.halted,
+        interrupted=result.halted == INTERRUPTED,
+        objective=objective.metric,
+        maximise=objective.mode is Mode.MAX,
+        curves={t.number: {epoch: values[0] for epoch, values in t.curve.items()} for t in result.trials},
+        files=[Path(SPEC_FILE), Path(BEST_CONFIG), Path(RESULT_FILE)],
+        checkpoints=[Checkpoint(t.number, Path(str(t.checkpoint))) for t in ranked.values()],
+        uploads=result.spec.file.mlflow.checkpoints,
+    )
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -7,8 +7,8 @@ import pytest
 from data.dataset import Dataset
 from model.checkpoint import load_checkpoint
 from tuner.search import run_search
-from tuner.spec import load_spec
-from tuner.study import TrialState
+from tuner.spec.search_spec import load_spec
+from tuner.study.record import TrialState
 
 pytestmark = pytest.mark.system
 
@@ -22,7 +22,7 @@ space:
 sampler: {name: random}
 scheduler: {name: none}
 budget: {trials: 2, epochs: 2}
-resources: {cpus: 1, processes: 2, concurrent: 1}
+resources: {cpus: 1, processes: 2, max_concurrent: 1}
 """
 
 

@@ -13,8 +13,8 @@ from model.training.report import EpochReport
 from model.training.run import train
 from model.trial_config import TrialConfig
 from tuner.search import run_search
-from tuner.spec import load_spec
-from tuner.study import TrialState
+from tuner.spec.search_spec import load_spec
+from tuner.study.record import TrialState
 from tuner.trial import TrainFunction
 
 pytestmark = pytest.mark.system
@@ -31,7 +31,7 @@ sampler: {{name: random}}
 objective: {{windows: 4}}
 scheduler: {{name: none}}
 budget: {{trials: {TRIALS}, epochs: 1}}
-resources: {{concurrent: 1}}
+resources: {{max_concurrent: 1}}
 """
 
 

@@ -5,7 +5,7 @@ import ray
 
 from data.errors import ConfigError
 from tuner.cluster import concurrency, of_the_trial
-from tuner.spec import Resources
+from tuner.spec.sections import Resources
 
 
 @pytest.fixture
@@ -25,8 +25,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"cpus": 1, "gpus": 2}, 2),
         ({"cpus": 3, "gpus": 2}, 1),  # 2 processes of 3 CPUs each
         ({"cpus": 1, "processes": 3}, 2),
-        ({"cpus": 1, "processes": 3, "concurrent": 1}, 1),
-        ({"cpus": 1, "concurrent": 20}, 8),
+        ({"cpus": 1, "processes": 3, "max_concurrent": 1}, 1),
+        ({"cpus": 1, "max_concurrent": 20}, 8),
     ],
 )
 @pytest.mark.usefixtures("machine")

@@ -11,7 +11,7 @@ from model.trial_config import TrialConfig
 from tuner.domains import Real
 from tuner.leaves import load_config
 from tuner.located import read_located, read_value
-from tuner.spec import Resources, SamplerName, load_spec
+from tuner.spec.search_spec import Resources, SamplerName, load_spec
 
 SPEC = """\
 name: tiny

@@ -1,6 +1,6 @@
 """The `space` of a search specification: one domain for each leaf, or several with conditions."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -11,7 +11,7 @@ from tuner.domains import Choice, Domain, Integer, Real, Scalar
 from tuner.located import KeyPath, Located
 from tuner.space import Branch
 
-KINDS = ("uniform", "log_uniform", "integer", "log_integer", "choice")
+KINDS = ("uniform", "log_uniform", "integer", "log_integer", "choice", "fixed")
 
 
 class DomainSpec(Config):
@@ -22,6 +22,7 @@ class DomainSpec(Config):
     integer: tuple[int, int] | None = None
     log_integer: tuple[int, int] | None = None
     choice: tuple[Any, ...] | None = None
+    fixed: Any = None  # one value, worth writing where it only holds under `when`
     step: float | None = None
     when: dict[str, Any] = Field(default_factory=dict)
 
@@ -29,6 +30,11 @@ class DomainSpec(Config):
     @classmethod
     def _scalars(cls, options: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
         return None if options is None else tuple(_scalar(option) for option in options)
+
+    @field_validator("fixed")
+    @classmethod
+    def _scalar(cls, value: Any) -> Any:
+        return None if value is None else _scalar(value)
 
     @field_validator("when")
     @classmethod
@@ -41,8 +47,10 @@ class DomainSpec(Config):
         given = [kind for kind in KINDS if getattr(self, kind) is not None]
         if len(given) != 1:
             raise ValueError(f"needs exactly one of {', '.join(KINDS)}; given: {', '.join(given) or 'none'}")
-        if self.choice is not None and self.step is not None:
+        if self.step is not None and (self.choice is not None or self.fixed is not None):
             raise ValueError("step belongs to uniform and integer; a choice lists its values")
+        if self.choice is not None and len(self.choice) < 2:
+            raise ValueError("a choice needs at least two options; a single value is fixed")
         return self
 
     @property
@@ -58,6 +66,8 @@ class DomainSpec(Config):
         """
         if self.choice is not None:
             return Choice(self.choice)
+        if self.fixed is not None:
+            return Choice((self.fixed,))
         whole = self.integer or self.log_integer
         if whole is not None:
             step = 1 if self.step is None else self.step
@@ -81,14 +91,60 @@ def branches_of(source: Located, leaf: str, given: Any) -> Iterator[tuple[KeyPat
     if not written:
         raise ConfigError(f"{source.where(root)}: the list is empty; give a domain or drop the key")
     for key, item in written:
-        if not isinstance(item, dict):
-            raise ConfigError(f"{source.where(key)}: needs a domain such as {{uniform: [0, 1]}}, got {item!r}")
-        spec = _parse(source, key, item)
+        if item is None:
+            raise ConfigError(f"{source.where(key)}: needs a domain such as {{uniform: [0, 1]}}, got nothing")
+        spec = _parse(source, key, item if isinstance(item, dict) else {"fixed": item})
         try:
             domain = spec.domain()
         except ConfigError as error:
             raise ConfigError(f"{source.where((*key, spec.kind))}: {error}") from None
         yield (*key, spec.kind), Branch(leaf, domain, spec.when)
+
+
+def unnested(source: Located, space: Mapping[str, Any]) -> dict[str, Any]:
+    """The space with each nested choice taken apart, leaf by leaf.
+
+    A nested choice lists alternatives for a whole branch: `optimizer: {choice: [{name: sgd, lr: ...}, {name: adamw}]}`.
+    One leaf has a different plain value in each of them; it becomes a choice, and the rest holds under its values.
+
+    Raises:
+        ConfigError: with file, line and key.
+    """
+    flat: dict[str, Any] = {}
+    for key, given in space.items():
+        options = given.get("choice") if isinstance(given, dict) else None
+        nested = isinstance(options, list) and any(isinstance(option, dict) for option in options)
+        for leaf, domains in (_alternatives(source, key, given) if nested else {key: given}).items():
+            if leaf in flat:
+                raise ConfigError(f"{source.where(('space', key))}: {leaf} is already given; keep one")
+            flat[leaf] = domains
+    return flat
+
+
+def _alternatives(source: Located, root: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    where = source.where(("space", root))
+    options = given["choice"]
+    if set(given) - {"choice"} or not all(isinstance(option, dict) for option in options):
+        raise ConfigError(f"{where}: a nested choice has mappings for options, and no other key; write it as such")
+    selectors = [name for name in options[0] if _tells_apart(name, options)]
+    if not selectors:
+        raise ConfigError(
+            f"{where}: its options are told apart by one key with a different plain value in each, as `name` is; add it"
+        )
+    selector = f"{root}.{selectors[0]}"
+    flat: dict[str, Any] = {selector: {"choice": [option[selectors[0]] for option in options]}}
+    for option in options:
+        for name, item in option.items():
+            if name != selectors[0]:
+                domain = dict(item) if isinstance(item, dict) else {"fixed": item}
+                domain["when"] = {**domain.get("when", {}), selector: option[selectors[0]]}
+                flat.setdefault(f"{root}.{name}", []).append(domain)
+    return flat
+
+
+def _tells_apart(name: str, options: Sequence[Mapping[str, Any]]) -> bool:
+    values = [option.get(name) for option in options]
+    return all(isinstance(value, str | int | float) for value in values) and len(set(values)) == len(values)
 
 
 def _parse(source: Located, key: KeyPath, item: dict[str, Any]) -> DomainSpec:

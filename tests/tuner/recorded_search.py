@@ -1,0 +1,84 @@
+"""A search as a driver would tell it to a recorder, for tests."""
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.tuner.recording_store import Store, Told
+from tuner.recording.facts import Checkpoint, RunFacts, SearchEnd, SearchFacts
+from tuner.recording.recorder import Recorder
+
+EPOCHS = 3
+PARAMS = {f"leaf{number}": number for number in range(150)}  # more than one request takes
+
+
+def search_facts(**changed: Any) -> SearchFacts:
+    return SearchFacts("mine-1", "somewhere", {"budget.trials": 4, **changed}, Path("spec.yaml"), "abc")
+
+
+def trial(number: int, state: str = "running", **facts: Any) -> RunFacts:
+    return RunFacts(number, f"{number:04d}", {**PARAMS, "box": number}, state, **facts)
+
+
+def value(number: int, epoch: int) -> float:
+    return number + epoch / 3
+
+
+def live(recorder: Recorder, number: int, state: str = "complete", epochs: int = EPOCHS, **facts: Any) -> None:
+    """A trial's life, as the driver tells it."""
+    recorder.started(trial(number, **facts))
+    for epoch in range(1, epochs + 1):
+        recorder.reported(trial(number, **facts), {"epoch": epoch, "map": value(number, epoch), "loss": float("nan")})
+    scores = {"map": value(number, epochs)}
+    recorder.ended(trial(number, state, scores=scores, best_epoch=epochs, **facts))
+
+
+def end(folder: Path, **facts: Any) -> SearchEnd:
+    return SearchEnd(
+        counts={"complete": 2, "out of memory": 1}, best=trial(1, "complete", scores={"map": 2.0}), **facts
+    )
+
+
+def new_search(folder: Path) -> Path:
+    """The folder of a search, with files whose text is their name's."""
+    folder.mkdir()
+    for name in ("spec.yaml", "best.yaml", "w0", "w1", "w2"):
+        (folder / name).write_text(f"this is {name}")
+    return folder
+
+
+def raising(error: Callable[[], BaseException], when: Callable[[int], bool]) -> Told:
+    """For a store's `before` or `after`: raises at the calls with these numbers, from 0."""
+    calls = itertools.count()
+
+    def called(_name: str, _arguments: Any) -> None:
+        if when(next(calls)):
+            raise error()
+
+    return called
+
+
+def record_all(folder: Path, say: Callable[[str], None] = lambda _: None, timeout_s: float = 20) -> tuple[str, ...]:
+    """A search of four trials, the last of which repeats the second."""
+    recorder = Recorder.begin(folder, search_facts(), say)
+    live(recorder, 0)
+    live(recorder, 1, "stopped", diagnosis="dead")
+    live(recorder, 2, "out of memory", error="no room")
+    live(recorder, 3, repeats=1, seed=7)
+    weights = [Checkpoint(number, folder / f"w{number}") for number in (1, 2, 0)]
+    return recorder.finish(
+        end(folder, best_values={"box": 1}, checkpoints=weights, files=[Path("best.yaml")]), timeout_s
+    )
+
+
+def essence(store: Store) -> dict[str, Any]:
+    """All that a store holds but times and its own ids."""
+    told = {}
+    for key, run in store.by_trial().items():
+        above = run.tags.get("mlflow.parentRunId")
+        tags = {name: tag for name, tag in run.tags.items() if name not in ("mlflow.parentRunId", "search_folder")}
+        metrics = sorted((name, step, str(number)) for name, number, _, step in run.metrics)
+        parent = None if above is None else store.runs[above].tags.get("trial", "search")
+        told[key] = (run.name, run.status, parent, tags, run.params, metrics, run.files)
+    return told

@@ -1,0 +1,27 @@
+"""No scheduler: every trial trains to its end."""
+
+from collections.abc import Iterable
+
+from tuner.schedulers.decision import Decision, Past, Rung
+
+
+class NeverStops:
+    """Lets every trial go on, whatever it reports."""
+
+    def report(self, number: int, epoch: int, value: float) -> Decision:  # noqa: ARG002 - the protocol's
+        """CONTINUE."""
+        return Decision.CONTINUE
+
+    def end(self, number: int) -> None:
+        """Nothing."""
+
+    def promote(self) -> int | None:
+        """Nobody ever waits."""
+        return None
+
+    def restore(self, trials: Iterable[Past]) -> None:
+        """Nothing is remembered."""
+
+    def rungs(self) -> list[Rung]:
+        """None."""
+        return []

@@ -1,0 +1,123 @@
+"""A search's folder: its spec and identity, so that any later process can go on with it; one process at a time."""
+
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+import yaml
+from filelock import FileLock, Timeout
+
+from data.dataset import Dataset
+from data.errors import InputError
+from tuner.output import new_folder
+from tuner.spec.search_spec import SearchSpec
+from tuner.study.database import URL_VARIABLE
+
+SPEC_FILE = "spec.yaml"
+IDENTITY_FILE = "search.json"
+LOCK_FILE = ".lock"
+RUNS = Path("runs")
+# What a resumed search may change; everything else would make its trials incomparable.
+MAY_CHANGE = frozenset({"budget", "resources", "repeat", "warm_start", "mlflow"})
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which search the folder is, and on what."""
+
+    search_id: str
+    dataset: str  # where it was
+    digest: str  # of the dataset: a search never goes on with another
+
+
+def new_search_id(name: str) -> str:
+    """NAME-YYYYmmdd-HHMMSS, in local time; where a database is shared, with four digits more."""
+    stamp = f"{name}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+    return f"{stamp}-{secrets.token_hex(2)}" if os.environ.get(URL_VARIABLE) else stamp
+
+
+def latest_folder(name: str) -> Path | None:
+    """The newest folder of runs/ with a search of this name."""
+    found = [file.parent for file in RUNS.glob(f"{name}-*/{IDENTITY_FILE}")]
+    return max(found, key=lambda folder: (folder / IDENTITY_FILE).stat().st_mtime, default=None)
+
+
+def begun(spec: SearchSpec, dataset: Dataset, out: Path | None, *, resume: bool) -> tuple[Path, Identity]:
+    """The folder of a new search, or of the one that is resumed; a search that came to nothing yet is begun.
+
+    Raises:
+        InputError: the folder is another's, or the spec or the dataset have changed in what must not.
+    """
+    folder = out if out is not None else (latest_folder(spec.file.name) if resume else None)
+    if resume and folder is not None and (folder / IDENTITY_FILE).is_file():
+        return folder, _resumed(spec, dataset, folder)
+    identity = Identity(new_search_id(spec.file.name), dataset.location, dataset.digest)
+    folder = folder if folder is not None else RUNS / identity.search_id
+    if not (resume and folder.is_dir() and {file.name for file in folder.iterdir()} <= {SPEC_FILE, LOCK_FILE}):
+        new_folder(folder)
+    spec.write(folder / SPEC_FILE)
+    _write(folder / IDENTITY_FILE, json.dumps(asdict(identity), indent=2) + "\n")
+    return folder, identity
+
+
+def read_identity(folder: Path) -> Identity:
+    """Which search the folder is.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        return Identity(**json.loads((folder / IDENTITY_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        raise InputError(f"{folder}: holds no {IDENTITY_FILE}; give the folder a search wrote") from None
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep the folder to this process; a process that dies lets go of it.
+
+    Raises:
+        InputError: another process has it.
+    """
+    lock = FileLock(folder / LOCK_FILE, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise InputError(f"{folder}: another process is running this search; wait for it, or stop it first") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _resumed(spec: SearchSpec, dataset: Dataset, folder: Path) -> Identity:
+    identity = read_identity(folder)
+    old = yaml.safe_load((folder / SPEC_FILE).read_text(encoding="utf-8"))
+    changed = sorted(_differences(old, spec.as_tree()) - MAY_CHANGE)
+    if changed:
+        raise InputError(
+            f"{folder}: {', '.join(changed)} of the spec changed since the search began; a resumed search may change "
+            f"{', '.join(sorted(MAY_CHANGE))} only; undo it, or begin a new search with warm_start: [{folder}]"
+        )
+    if dataset.digest != identity.digest:
+        raise InputError(
+            f"{folder}: the dataset {dataset.location} is not the one the search began with ({identity.dataset}); "
+            "give that one, or begin a new search"
+        )
+    spec.write(folder / SPEC_FILE)
+    return identity
+
+
+def _differences(old: Mapping[str, object], new: Mapping[str, object]) -> set[str]:
+    return {key for key in {*old, *new} if old.get(key) != new.get(key)}
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)

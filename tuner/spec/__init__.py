@@ -1,0 +1,1 @@
+"""What a file of search_spaces/ asks for."""
