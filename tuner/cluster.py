@@ -5,7 +5,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import ray
@@ -19,6 +19,7 @@ from model.trial_config import TrialConfig
 from tuner.spec.sections import Resources
 
 _ASK_AGAIN_S = 2.0
+_HOME = "spiketune-"
 OBJECT_STORE_BYTES = 200 * 1024 * 1024  # only the trials' job and reports travel through it
 
 
@@ -32,8 +33,9 @@ def ray_running(log: Path) -> Iterator[None]:
         finally:
             ray.shutdown()
         return
+    _remove_homes_of_the_dead()
     # Not TMPDIR: Ray's sockets lie below it, and a socket's path may have 107 bytes only.
-    home = Path(tempfile.mkdtemp(prefix="spiketune-", dir="/tmp"))
+    home = Path(tempfile.mkdtemp(prefix=f"{_HOME}{os.getpid()}-", dir="/tmp"))
     try:
         ray.init(
             address="local",
@@ -47,6 +49,15 @@ def ray_running(log: Path) -> Iterator[None]:
         ray.shutdown()
         _collect_logs(home, log)
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _remove_homes_of_the_dead() -> None:
+    """A search that was killed could not remove its own; Ray's processes have died with it."""
+    for home in Path("/tmp").glob(f"{_HOME}*-*"):  # noqa: S108 - where ray_running makes them
+        owner = home.name.removeprefix(_HOME).split("-")[0]
+        with suppress(OSError):
+            if owner.isdecimal() and home.stat().st_uid == os.getuid() and not Path(f"/proc/{owner}").exists():
+                shutil.rmtree(home, ignore_errors=True)
 
 
 def settled(default: TrialConfig, resources: Resources) -> TrialConfig:

@@ -82,7 +82,7 @@ class Ledger:
         return statistics.median(self._pace) if self._pace else None
 
     def over(self, underway: int = 0) -> str | None:
-        """What is spent, in words, if anything is; `underway` epochs are being trained. Running trials end then, too."""
+        """What is spent, in words, if anything is; `underway` epochs are being trained. Running trials end then too."""
         budget, spent = self._budget, self.spent
         limits = (
             ("total_epochs", budget.total_epochs, spent.epochs + underway),

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ray import tune
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from tuner.endings import ending
@@ -77,19 +76,6 @@ class StudySearcher(_LeftOutOfSnapshots, Searcher):
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the study is on disk."""
-
-
-class StudyScheduler(_LeftOutOfSnapshots, FIFOScheduler):
-    """Asks the engine what becomes of a trial; both a stop and a pause end Ray's trial."""
-
-    def __init__(self, events: "TrialEvents") -> None:
-        super().__init__()
-        self._events = events
-
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:  # noqa: ARG002
-        """Keep the report, and decide."""
-        decision = self._events.take(trial, result)
-        return str(TrialScheduler.CONTINUE if decision is Decision.CONTINUE else TrialScheduler.STOP)
 
 
 class TrialEvents(_LeftOutOfSnapshots, tune.Callback):

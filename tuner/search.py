@@ -15,12 +15,14 @@ from model.training.run import train
 from tuner.assembly import engine_of, scheduler_of
 from tuner.cluster import of_the_trial, ray_running, room, settled
 from tuner.display import Display
+from tuner.front_figure import write_front
 from tuner.halt import INTERRUPTED, Halt
 from tuner.ledger import Ledger
 from tuner.plan import plan
 from tuner.prices import Meter
 from tuner.progress import Progress
-from tuner.ray_events import StudyScheduler, StudySearcher, TrialEvents
+from tuner.ray_events import StudySearcher, TrialEvents
+from tuner.ray_scheduler import RayScheduler
 from tuner.result import SearchResult
 from tuner.search_folder import Identity, begun, held
 from tuner.spec.objective import AFTER, BEFORE
@@ -138,7 +140,7 @@ class _Search:
         meter = Meter(self.spec.file.budget.prices, self.spec.file.resources)
         events = TrialEvents(engine, study, halt, meter, self.folder, [tracker, self.display, progress])
         try:
-            self._tune(StudySearcher(engine, self.folder.absolute(), workers), events, halt)
+            self._tune(StudySearcher(engine, self.folder.absolute(), workers), events, halt, workers())
         except BaseException:
             halt.reason = halt.reason or "the search itself failed"
             raise
@@ -147,21 +149,22 @@ class _Search:
             study.tick(ledger.session_s)
             result = SearchResult(self.identity.search_id, self.folder, self.spec, list(study.trials()), halt.reason)
             result.write_winner()
+            write_front(result)
             result.write_summary()
             tracker.finish(result)
             result = dataclasses.replace(result, notes=tuple(tracker.notes))
             result.write_summary()
         return result
 
-    def _tune(self, searcher: StudySearcher, events: TrialEvents, halt: Halt) -> None:
+    def _tune(self, searcher: StudySearcher, events: TrialEvents, halt: Halt, workers: int) -> None:
         # Ray's own snapshots are of no use here, and cost more the longer a search is.
         os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = str(MANY)
-        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = "1"  # asked for a trial when there is room, and no sooner
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(workers, 1))  # started side by side; the searcher counts
         tuner = tune.Tuner(
             tune.with_resources(tune.with_parameters(run_trial, job=self.job), of_the_trial(self.spec.file.resources)),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                scheduler=StudyScheduler(events),
+                scheduler=RayScheduler(events.take),
                 num_samples=MANY,
                 reuse_actors=True,  # a fresh worker costs 3 to 4 s of imports a trial
                 trial_name_creator=_trial_name,
@@ -174,7 +177,6 @@ class _Search:
                 stop=halt,
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=0),
-                checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
             ),
         )
         tuner.fit()

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.finalists import leading
+from tuner.front_figure import FRONT
 from tuner.halt import INTERRUPTED
 from tuner.recording.facts import Checkpoint, RunFacts, SearchEnd, SearchFacts
 from tuner.recording.recorder import Recorder
@@ -14,7 +15,6 @@ from tuner.spec.objective import Mode
 from tuner.spec.search_spec import SearchSpec
 from tuner.study.record import DEFAULT_TRIAL, TrialRecord, TrialState
 from tuner.study.study import Study
-
 
 FINISH_S = 30.0  # to wait for MLflow at the end; what is not written by then is for `spiketune sync`
 
@@ -106,7 +106,7 @@ def _end(result: SearchResult) -> SearchEnd:
         objective=objective.metric,
         maximise=objective.mode is Mode.MAX,
         curves={t.number: {epoch: values[0] for epoch, values in t.curve.items()} for t in result.trials},
-        files=[Path(SPEC_FILE), Path(BEST_CONFIG), Path(RESULT_FILE)],
+        files=[Path(SPEC_FILE), Path(BEST_CONFIG), Path(RESULT_FILE), Path(FRONT)],
         checkpoints=[Checkpoint(t.number, Path(str(t.checkpoint))) for t in ranked.values()],
         uploads=result.spec.file.mlflow.checkpoints,
     )

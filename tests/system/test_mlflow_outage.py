@@ -3,11 +3,9 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,57 +13,16 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from tests.system.recorded_trials import REPEATS, SEARCH_ID, STEPS, TRIALS, epochs, state, value
+from tests.system.servers import PATIENCE_S, MlflowServer, until
 from tuner.recording.spool import Spool
 
 pytestmark = pytest.mark.system
 
 ROOT = Path(__file__).parent.parent.parent
-PATIENCE_S = 300  # a server's first start makes its database
 STATUS = {"complete": "FINISHED", "stopped": "KILLED", "diverged": "FAILED"}
 
 
-class Server:
-    """MLflow's own, over a SQLite store in `home`, always at the same address."""
-
-    def __init__(self, home: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self._home = home
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
-        command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self._home / 'mlflow.db'}"]
-        command += ["--artifacts-destination", str(self._home / "artifacts")]
-        with (self._home / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, start_new_session=True, cwd=self._home,
-                env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            )  # fmt: skip
-        until(self._answers)
-
-    def stop(self, how: signal.Signals = signal.SIGKILL) -> None:
-        if self._process is not None:
-            os.killpg(self._process.pid, how)
-            self._process.wait(60)
-            self._process = None
-            until(lambda: not self._answers())
-
-    def _answers(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-
-def until(reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not reached():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.1)
-
-
-def driver(folder: Path, server: Server) -> "subprocess.Popen[bytes]":
+def driver(folder: Path, server: MlflowServer) -> "subprocess.Popen[bytes]":
     environment = {**os.environ, "MLFLOW_TRACKING_URI": server.uri, "PYTHONPATH": str(ROOT)}
     with (folder / "driver.log").open("ab") as log:
         return subprocess.Popen(
@@ -113,7 +70,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list
     for name in ("spec.yaml", "best.yaml", "best.safetensors"):
         (folder / name).write_text(name)
     (folder / "limit").write_text("0")
-    server = Server(home)
+    server = MlflowServer(home)
     process = None
     try:
         server.start()

@@ -11,7 +11,10 @@ from model.trial_config import TrialConfig
 from tuner.domains import Real
 from tuner.leaves import load_config
 from tuner.located import read_located, read_value
-from tuner.spec.search_spec import Resources, SamplerName, load_spec
+from tuner.samplers.names import SamplerName
+from tuner.spec.objective import Constraint
+from tuner.spec.search_spec import load_spec
+from tuner.spec.sections import Resources
 
 SPEC = """\
 name: tiny
@@ -40,7 +43,7 @@ def test_a_spec_gives_default_space_and_budget(tmp_path: Path) -> None:
     expected = {"loss.cls": 2.0, "optimizer.momentum": 0.8, "training.epochs": 5}
     assert spec.default == TrialConfig().with_leaves(expected, "test")
     assert spec.space.leaves == ["loss.box", "optimizer.name", "optimizer.lr"]
-    assert (spec.file.sampler.name, spec.file.budget.trials) == (SamplerName.TPE, 3)
+    assert (spec.file.sampler.name, spec.file.budget.trials) == (SamplerName.AUTO, 3)
 
 
 def test_a_number_without_a_point_before_its_exponent_is_a_number(tmp_path: Path) -> None:
@@ -132,7 +135,27 @@ MISTAKES = [
         "log_uniform: [2, 15]", "log_unifrom: [2, 15]", 6, "unknown key 'log_unifrom'; did you mean 'log_uniform'?"
     ),
     Mistake("log_uniform: [2, 15]", "uniform: [2, 3], choice: [2, 3]", 6, "exactly one of"),
-    Mistake("{log_uniform: [2, 15]}", "7", 6, "space.loss.box: needs a domain such as {uniform: [0, 1]}, got 7"),
+    Mistake("{log_uniform: [2, 15]}", "", 6, "space.loss.box: needs a domain such as {uniform: [0, 1]}, got nothing"),
+    Mistake("{log_uniform: [2, 15]}", "-7", 6, "space.loss.box.fixed: loss.box: Input should be greater"),
+    Mistake("[sgd, adamw]}", "[sgd]}", 7, "a choice needs at least two options; a single value is fixed"),
+    Mistake(
+        "loss.box: {log_uniform: [2, 15]}",
+        "model.neuron: {choice: [{tau_ms: 5}, {tau_ms: {uniform: [2, 9]}}]}",
+        6,
+        "its options are told apart by one key with a different plain value in each",
+    ),
+    Mistake("loss.box: {log_uniform: [2, 15]}", "loss: {choice: [{box: 3}, 7]}", 6, "a nested choice has mappings for"),
+    Mistake("{windows: 10}", "{metric: mop}", 11, "objective.metric: no trial reports 'mop'; did you mean 'map'?"),
+    Mistake("{windows: 10}", "{also: [{metric: map}]}", 11, "a metric is given twice in map, map; keep one"),
+    Mistake("{windows: 10}", "{}\nconstraints: [latency < 20]", 12, "must be METRIC <= NUMBER or METRIC >= NUMBER"),
+    Mistake("{windows: 10}", "{}\nconstraints: [latency_m <= 20]", 12, "did you mean 'latency_ms'?"),
+    Mistake("{windows: 10}", "{}\nconstraints: [latency_ms <= 1e999]", 12, "the bound must be finite"),
+    Mistake("{windows: 10}", "{}\nstart_with: [{loss.bxo: 3}]", 12, "did you mean 'loss.box'?"),
+    Mistake("{windows: 10}", "{}\nstart_with: [{loss: {box: -3}}]", 12, "loss.box: Input should be greater"),
+    Mistake("{windows: 10}", "{}\nstart_with: [{training.epochs: 3}]", 12, "are budget.epochs; set it there"),
+    Mistake("trials: 3", "trials: 3, money: 5", 12, "money needs prices"),
+    Mistake("trials: 3", "trials: 3, prices: {default: 1}", 12, "prices are only read with money"),
+    Mistake("trials: 3", "trials: 3, money: 5, prices: {default: -1}", 12, "prices.default=-1.0 must not be negative"),
     Mistake("[sgd, adamw]", "[sgd, adamw, adamv]", 7, "space.optimizer.name.choice: optimizer.name: Input should be"),
     Mistake("{optimizer.name: sgd}", "{optimizer.nam: sgd}", 9, "when: 'optimizer.nam' is not in the space"),
     Mistake("{optimizer.name: sgd}", "{optimizer.name: adam}", 9, "when: optimizer.name is never 'adam'; possible"),
@@ -233,3 +256,62 @@ def test_an_option_that_is_no_assignment_is_refused() -> None:
 )
 def test_a_value_is_what_yaml_1_2_says(text: str, value: object) -> None:
     assert read_value(text) == value
+
+
+NESTED = """\
+name: nested
+space:
+  optimizer:
+    choice:
+      - {name: sgd, lr: {log_uniform: [3e-3, 3e-2]}, momentum: 0.9}
+      - {name: adamw, lr: {log_uniform: [1e-4, 2e-3]}}
+  loss.cls: 2
+  loss.box: {uniform: [2, 3], step: 0.25}
+budget: {trials: 3, epochs: 5}
+"""
+
+
+def test_a_nested_choice_is_a_choice_of_its_name_and_what_holds_under_each(tmp_path: Path) -> None:
+    spec = load_spec(write(tmp_path, NESTED))
+    names = sorted(branch.name for branch in spec.space.branches)
+    assert names == [
+        "loss.box",
+        "loss.cls",
+        "optimizer.lr[optimizer.name=adamw]",
+        "optimizer.lr[optimizer.name=sgd]",
+        "optimizer.momentum[optimizer.name=sgd]",
+        "optimizer.name",
+    ]
+    sgd = {"optimizer.name": "sgd", "optimizer.lr": 0.01, "optimizer.momentum": 0.9, "loss.cls": 2, "loss.box": 2.25}
+    assert spec.space.holds({**spec.default.leaves(), **sgd})
+    for leaf, other in (("optimizer.momentum", 0.8), ("loss.cls", 3), ("loss.box", 2.3), ("optimizer.lr", 1e-3)):
+        assert not spec.space.holds({**spec.default.leaves(), **sgd, leaf: other})
+    adamw = {**sgd, "optimizer.name": "adamw", "optimizer.lr": 1e-3, "optimizer.momentum": 0.8}
+    assert spec.space.holds({**spec.default.leaves(), **adamw})  # its momentum is not of the space
+
+
+def test_start_with_is_written_nested_or_dotted_and_read_as_the_configuration_reads_it(tmp_path: Path) -> None:
+    text = SPEC.replace("{windows: 10}", "{windows: 10}\nstart_with: [{loss: {box: 3}}, {optimizer.name: adamw}]")
+    assert load_spec(write(tmp_path, text)).start_with == ({"loss.box": 3.0}, {"optimizer.name": "adamw"})
+
+
+def test_max_concurrent_auto_is_as_many_as_fit(tmp_path: Path) -> None:
+    text = SPEC.replace("{windows: 10}", "{windows: 10}\nresources: {max_concurrent: auto}")
+    spec = load_spec(write(tmp_path, text))
+    assert spec.file.resources.max_concurrent is None
+    spec.write(tmp_path / "again.yaml")
+    assert load_spec(tmp_path / "again.yaml").file == spec.file
+
+
+@pytest.mark.parametrize(
+    ("text", "metrics", "violation"),
+    [
+        ("latency_ms <= 20", {"latency_ms": 25.0}, 0.25),
+        ("latency_ms <= 20", {"latency_ms": 20.0}, 0.0),
+        ("map >= 0.5", {"map": 0.4}, 0.2),
+        ("parameters <= 3e6", {}, 0.0),  # not known yet
+        ("loss <= 0", {"loss": 0.5}, 0.5),  # a bound of 0 has no shares
+    ],
+)
+def test_a_constraint_is_broken_by_a_share_of_its_bound(text: str, metrics: dict[str, float], violation: float) -> None:
+    assert Constraint.parse(text).violation(metrics) == pytest.approx(violation)

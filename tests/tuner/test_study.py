@@ -11,7 +11,6 @@ from optuna.trial import TrialState as OptunaState
 from data.errors import DatasetError
 from tuner.schedulers.decision import Decision
 from tuner.spec.search_spec import SearchSpec, load_spec
-from tuner.study import database
 from tuner.study.database import patiently, told_url
 from tuner.study.record import Origin, Told, TrialKind, TrialRecord, TrialState
 from tuner.study.study import Study, read_trials
@@ -202,7 +201,7 @@ def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:
 
 def test_a_database_that_is_away_is_asked_until_it_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
-    monkeypatch.setattr(database.time, "sleep", slept.append)
+    monkeypatch.setattr("tuner.study.database.time.sleep", slept.append)
     answers = iter([optuna.exceptions.StorageInternalError("away")] * 3 + [7])
 
     def call() -> int:
