@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
-from optuna import create_study
-from optuna._hypervolume import compute_hypervolume
-from optuna.trial import create_trial
 
+from tuner.samplers.axes import Floats
+from tuner.samplers.several import front, hypervolume
 from tuner.spec.search_spec import SearchSpec
 from tuner.study.record import LOST, TrialKind, TrialRecord
 
@@ -17,23 +16,17 @@ def front_of(spec: SearchSpec, records: Sequence[TrialRecord]) -> list[TrialReco
     Trials that were stopped count with what they reached: their values were measured, too.
     """
     known = _comparable(records)
-    study = create_study(directions=["maximize"] * len(spec.file.objective.metrics))
-    for record in known:
-        study.add_trial(create_trial(values=_rising(spec, record), user_attrs={"number": record.number}))
-    best = {trial.user_attrs["number"] for trial in study.best_trials}
-    return [record for record in known if record.number in best]
+    return [known[index] for index in front(_points(spec, known))] if known else []
 
 
 def hypervolume_of(spec: SearchSpec, records: Sequence[TrialRecord]) -> tuple[float, tuple[float, ...]]:
     """How much of the objectives' space the front dominates, and the reference point: the worst of each objective."""
     known = _comparable(records)
-    points = np.array([_rising(spec, record) for record in known])
-    if not len(points):
+    if not known:
         return 0.0, ()
-    worst = points.min(axis=0)
-    signs = spec.file.objective.rising(tuple([1.0] * points.shape[1]))
-    # Optuna's is of losses: to be minimised.
-    return float(compute_hypervolume(-points, -worst)), tuple(float(v) for v in worst * np.array(signs))
+    points_NK = _points(spec, known)
+    worst_K = points_NK.min(axis=0)
+    return hypervolume(points_NK, worst_K), spec.file.objective.rising(tuple(float(value) for value in worst_K))
 
 
 def _comparable(records: Sequence[TrialRecord]) -> list[TrialRecord]:
@@ -47,5 +40,6 @@ def _comparable(records: Sequence[TrialRecord]) -> list[TrialRecord]:
     ]
 
 
-def _rising(spec: SearchSpec, record: TrialRecord) -> list[float]:
-    return list(spec.file.objective.rising(record.curve[record.best_epoch or 0]))
+def _points(spec: SearchSpec, records: Sequence[TrialRecord]) -> Floats:
+    rising = spec.file.objective.rising
+    return np.array([rising(record.curve[record.best_epoch or 0]) for record in records])

@@ -36,7 +36,7 @@ class Ledger:
     def __init__(self, spec: SearchSpec, earlier_s: float = 0.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._budget: Budget = spec.file.budget
         self._gpus = spec.file.resources.gpus
-        self._first_rung = spec.file.scheduler.grace if spec.file.scheduler.halves else spec.file.budget.epochs
+        self._first_rung = spec.file.scheduler.grace if spec.file.scheduler.has_rungs else spec.file.budget.epochs
         self._earlier_s, self._clock, self._began = earlier_s, clock, clock()
         self._trials = self._epochs = 0
         self._busy_s = self._money = 0.0
@@ -54,7 +54,7 @@ class Ledger:
 
     def began(self, record: TrialRecord) -> None:
         """A trial has been added to the study."""
-        self._trials += record.origin.kind is TrialKind.SEARCH
+        self._trials += record.origin.kind is TrialKind.SEARCH and record.origin.replaces is None
 
     def reported(self, before: TrialRecord, after: TrialRecord) -> None:
         """A trial has reported an epoch."""

@@ -28,11 +28,11 @@ def plan(spec: SearchSpec, scheduler: Scheduler, workers: int, *, begun: int = 0
 
 
 def expected_epochs(spec: SearchSpec, rungs: list[int]) -> float:
-    """Epochs that all trials take together if as many survive each rung as the reduction factor says.
+    """Epochs that all trials take together if as many survive each rung as the scheduler lets.
 
     The default trial has its whole budget whatever it is worth.
     """
-    budget, eta = spec.file.budget, spec.file.scheduler.reduction_factor
+    budget, eta = spec.file.budget, spec.file.scheduler.thinning
     alive, before, total = float(budget.trials - 1), 0, float(budget.epochs)
     for rung in (*rungs, budget.epochs):
         total += alive * (rung - before)

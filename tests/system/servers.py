@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -108,16 +109,19 @@ class Postgres:
 
 
 @contextmanager
-def postgres(home: Path) -> Iterator[Postgres]:
+def postgres(name: str) -> Iterator[Postgres]:
     """A running PostgreSQL; the test is skipped where there is none."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres")) or [
         Path(path).resolve() for path in [shutil.which("postgres")] if path
     ]
     if not found:
         pytest.skip("PostgreSQL is not installed (Debian's package is called postgresql)")
-    server = Postgres(home, found[-1].parent)
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
+    # Not below a test's folder, which only its user may enter, who is not PostgreSQL's.
+    with tempfile.TemporaryDirectory(prefix=f"spiketune-{name}-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        server = Postgres(Path(folder) / "postgres", found[-1].parent)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()

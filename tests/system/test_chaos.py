@@ -110,8 +110,7 @@ def chaos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chaos]:
     home.chmod(0o755)
     (home / "spec.yaml").write_text(SPEC)
     make_dataset(home / "recordings", home / "dataset")
-    # Not below the test's folder, which only its user may enter, who is not PostgreSQL's.
-    with postgres(Path(f"/var/tmp/spiketune-chaos-{os.getpid()}")) as database:
+    with postgres("chaos") as database:
         for name in ("studies", "runs"):
             database.make(name)
         server = MlflowServer(home, database.url("runs"))

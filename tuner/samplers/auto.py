@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from tuner.samplers.gp import BY, GaussianProposer
 from tuner.samplers.model import Model
 from tuner.samplers.observation import Observation, Proposal
@@ -14,6 +16,9 @@ WHY, RANKS = "why", "ranks"
 FEWEST_TRIALS = 20  # before so many were ranked the process has the benefit of the doubt
 # Whatever a model believes, every so many trials one goes where it would not look.
 RANDOM_EVERY = 16
+# On rough ground the process can settle beside the best place: after so many trials without a better one, TPE takes
+# every third turn.
+PATIENCE, TURN = 10, 3
 
 
 class AutoProposer:
@@ -27,7 +32,7 @@ class AutoProposer:
 
     def propose(self, number: int, history: Sequence[Observation]) -> Proposal:
         """Values for trial `number`."""
-        if self._process.starting(history):
+        if self._process.starting(number, history):
             return self._process.started(number)
         single = self._process.single(number, history)
         model = self._process.model(number, single)
@@ -35,10 +40,7 @@ class AutoProposer:
             return self._process.started(number)
         found = self._ranks(model, history)
         memory = {**model.memory, RANKS: found}
-        why = distrust(found)
-        import os
-        K=int(os.environ.get("MIX","0"))
-        if K and number % K == 1: why="mix"
+        why = distrust(found) or stagnation(model, number)
         if why is not None:
             values = self._parzen.propose(number, history).values
             return Proposal(values, {**memory, BY: "tpe", WHY: why})
@@ -57,6 +59,16 @@ class AutoProposer:
         if new is None:
             return {}
         return {"gp": new.process, "univariate": new.univariate, "trials": new.trials, "error": new.error}
+
+
+def stagnation(model: Model, number: int) -> str | None:
+    """Why TPE should propose this one: for long no trial came near the best, so the process may miss where to look."""
+    if number % TURN != 0 or not len(model.trials):
+        return None
+    best = model.trials[int(np.argmax(model.surrogate.means(model.tried())))].number
+    if number - best <= PATIENCE:
+        return None
+    return f"no trial since {best} is expected to end better; every {TURN}rd proposal looks elsewhere until one does"
 
 
 def distrust(found: Mapping[str, Any]) -> str | None:

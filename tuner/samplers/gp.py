@@ -32,7 +32,7 @@ class GaussianProposer:
 
     def propose(self, number: int, history: Sequence[Observation]) -> Proposal:
         """Values for trial `number`: Sobol points first, unless earlier searches tell where to begin."""
-        if self.starting(history):
+        if self.starting(number, history):
             return self.started(number)
         single = self.single(number, history)
         model = self.model(number, single)
@@ -44,11 +44,12 @@ class GaussianProposer:
             return history
         return scalarised(history, weights(self._objectives, np.random.default_rng((self._seed, number, 1))))
 
-    def starting(self, history: Sequence[Observation]) -> bool:
-        """Whether the search still has to look around."""
-        if any(trial.source is not None and trial.curve for trial in history):
+    def starting(self, number: int, history: Sequence[Observation]) -> bool:
+        """Whether the search still has to look around: every second time where earlier searches tell where to begin."""
+        own = sum(trial.source is None and trial.stage is not Stage.LOST for trial in history)
+        if own >= self._startup:
             return False
-        return sum(trial.stage is not Stage.LOST for trial in history) < self._startup
+        return number % 2 == 1 or not any(trial.source is not None and trial.curve for trial in history)
 
     def started(self, number: int) -> Proposal:
         """A point of the Sobol sequence."""

@@ -9,6 +9,7 @@ from tuner.samplers.axes import Floats
 from tuner.samplers.encoding import Encoding
 from tuner.samplers.evidence import Bins, Evidence, finite, gathered, telling
 from tuner.samplers.observation import Observation, Stage
+from tuner.samplers.relevance import relevant
 from tuner.samplers.surrogate import Integers, Kernel, Points, Surrogate, fitted, log_likelihoods
 from tuner.samplers.warp import Warp, warps
 
@@ -75,17 +76,21 @@ class Learner:
         known = [trial for trial in history if trial.stage is not Stage.LOST and finite(trial.curve, 0)]
         sources = sorted({trial.source for trial in known if trial.source is not None})
         own = telling([trial for trial in known if trial.source is None], self._bins, MOST_POINTS, self._seed)
-        kernel, fitted_to = self._remembered(history, len(sources))
         points_NB = self._encoding.encoded([trial.values for trial in own])
+        prior = Kernel.prior(self._encoding.groups_F, self._encoding.group_count, 0)
         tasks: list[Task] = []
         if len(own) >= FEWEST_TRIALS or (own and not sources):
-            tasks.append(self._task(own, 0, kernel, generator))
-        for index, source in enumerate(sources):
+            tasks.append(self._task(own, 0, prior, generator))
+        for source in sources:
             earlier = [trial for trial in known if trial.source == source]
             chosen = telling(earlier, self._bins, MOST_EARLIER_POINTS // len(sources), self._seed)
-            tasks.append(self._task(chosen, index + 1, kernel, generator))
+            index = 1 + sum(bool(task.points.tasks_N[0]) for task in tasks)
+            task = self._task(chosen, index, prior, generator)
+            if not (tasks and tasks[0].points.tasks_N[0] == 0) or _tells(task, tasks[0], prior):
+                tasks.append(task)
         if not tasks:
             return None
+        kernel, fitted_to = self._remembered(history, sum(bool(task.points.tasks_N[0]) for task in tasks))
         samples = [_sample(task, FIT_POINTS // len(tasks), generator) for task in tasks]
         count = sum(len(task.points) for task in tasks)
         if count >= GROWTH * fitted_to or count < fitted_to:
@@ -125,6 +130,11 @@ def _task_with(evidence: Evidence, points: Points, warp: Warp) -> Task:
     values_N, slopes_N = warp(evidence.values_N), warp.slopes(evidence.values_N)
     # Noise of the metric grows with the warp's slope, noise of the model's scale does not: between both.
     return Task(evidence, points, warp, values_N, slopes_N / slopes_N.mean() / evidence.counts_N)
+
+
+def _tells(task: Task, own: Task, prior: Kernel) -> bool:
+    everything = np.arange(len(task.points), dtype=np.intp)
+    return relevant(prior, task.taken(everything), own.points, own.values_N, own.evidence.bins_N)
 
 
 def _sample(task: Task, limit: int, generator: np.random.Generator) -> Integers:

@@ -107,8 +107,8 @@ class Kernel:
 
     def variances(self, points: Points) -> Floats:
         """Variances of the true values of configurations nobody has tried."""
-        shared_N = np.exp(self.signal) + OFFSET_VARIANCE * (1 + points.times_N**2)
-        return shared_N + np.exp(self.own)
+        variances_N: Floats = OFFSET_VARIANCE * (1 + points.times_N**2) + np.exp(self.signal) + np.exp(self.own)
+        return variances_N
 
     def task_NM(self, left_N: Integers, right_N: Integers) -> Floats:
         """Correlations between tasks: each shares a part with the search's own and keeps the rest to itself."""
@@ -148,7 +148,7 @@ class Surrogate:
 
     def __init__(self, kernel: Kernel, points: Points, values_N: Floats, weights_N: Floats) -> None:
         self.kernel = kernel
-        self._points = points
+        self.points = points
         self._values_N = values_N
         self._weights_N = weights_N
         covariances_NN = kernel.between(points, points)
@@ -158,19 +158,19 @@ class Surrogate:
 
     def means(self, points: Points) -> Floats:
         """Posterior means alone."""
-        means_M: Floats = self.kernel.between(points, self._points) @ self._solved_N
+        means_M: Floats = self.kernel.between(points, self.points) @ self._solved_N
         return means_M
 
     def predicted(self, points: Points) -> tuple[Floats, Floats]:
         """Posterior means and standard deviations, the configuration's own deviation from its neighbours included."""
-        covariances_MN = self.kernel.between(points, self._points)
+        covariances_MN = self.kernel.between(points, self.points)
         halves_NM = solve_triangular(self._root_NN, covariances_MN.T, lower=True, check_finite=False)
         variances_M = self.kernel.variances(points) - (halves_NM**2).sum(0)
         return covariances_MN @ self._solved_N, np.sqrt(np.maximum(variances_M, 1e-12))
 
     def believing(self, points: Points) -> "Surrogate":
         """The process once these points have turned out as it expects (kriging believer): the means stay."""
-        joined = self._points.joined(points)
+        joined = self.points.joined(points)
         values_N = np.concatenate([self._values_N, self.means(points)])
         weights_N = np.concatenate([self._weights_N, np.full(len(points), 1e-3)])
         return Surrogate(self.kernel, joined, values_N, weights_N)
@@ -179,8 +179,8 @@ class Surrogate:
         """What would be expected of these points, had none of their trials' points been seen."""
         inverse_NN = cho_solve((self._root_NN, True), np.eye(len(self._values_N)), check_finite=False)
         expected_N = self._values_N.copy()
-        for trial in np.unique(self._points.trials_N[rows]):
-            block = np.flatnonzero(self._points.trials_N == trial)
+        for trial in np.unique(self.points.trials_N[rows]):
+            block = np.flatnonzero(self.points.trials_N == trial)
             expected_N[block] -= np.linalg.solve(inverse_NN[np.ix_(block, block)], self._solved_N[block])
         left: Floats = expected_N[rows]
         return left
@@ -201,8 +201,8 @@ def log_likelihoods(kernel: Kernel, points: Points, views: Sequence[tuple[Floats
 def fitted(kernel: Kernel, points: Points, values_N: Floats, weights_N: Floats, steps: int) -> Kernel:
     """The kernel that explains the values best under the priors, by at most `steps` steps from `kernel`.
 
-    Few points often have two explanations, a trend or deviations of each trial's own, with a valley between them. So the
-    fit begins at the prior too, as long as that costs little.
+    Few points often have two explanations, a trend or deviations of each trial's own, with a valley between them: so
+    the fit begins at the prior too, as long as that costs little.
     """
     objective = _Fit(kernel, points, values_N, weights_N)
     starts = [kernel.vector]

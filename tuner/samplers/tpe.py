@@ -8,7 +8,7 @@ from tuner.samplers.mirror import Mirror, recent, reseeded
 from tuner.samplers.observation import Observation, Proposal
 from tuner.space import Space
 
-MOST_TRIALS = 600  # TPE's cost grows with them; of more, the best and the latest
+MOST_TRIALS = 300  # TPE's cost grows with them; of more, the best and the latest
 
 
 class ParzenProposer:

@@ -7,9 +7,9 @@ from scipy.stats import rankdata
 
 from tuner.samplers.axes import Floats
 from tuner.samplers.model import Model
+from tuner.samplers.relevance import correlation, standard_error, wide_bins
 from tuner.samplers.surrogate import Integers
 
-FEWEST = 8  # trials with a point in the same bin of epochs, to be ranked among each other
 GOOD_SHARE = 0.25  # of the trials that the univariate model calls good
 
 
@@ -24,7 +24,7 @@ class Ranks:
     @property
     def error(self) -> float:
         """The standard error of a rank correlation under independence."""
-        return float(1 / np.sqrt(max(self.trials - 1, 1)))
+        return standard_error(self.trials)
 
 
 def ranks(model: Model) -> Ranks | None:
@@ -33,33 +33,19 @@ def ranks(model: Model) -> Ranks | None:
         return None
     evidence, sample = model.task.evidence, model.sample
     bins_N = evidence.bins_N[sample]
-    numbers, counts = np.unique(bins_N, return_counts=True)
-    wide = [(number, count) for number, count in zip(numbers, counts, strict=True) if count >= FEWEST]
+    wide = wide_bins(bins_N)
     if not wide:
         return None
-    # The means of the sample's trials are asked of a process that has seen all points but theirs.
-    expected_N = model.surrogate.left_out(sample)
-    process, univariate = [], []
-    for number, _ in wide:
+    values_N, rows_N = model.task.values_N[sample], evidence.rows_N[sample]
+    scores_N = np.zeros(len(sample))
+    for number in wide:
         inside_N = bins_N == number
-        values_N = model.task.values_N[sample][inside_N]
-        features_NB = model.points_NB[evidence.rows_N[sample][inside_N]]
-        process.append(spearman(expected_N[inside_N], values_N))
-        univariate.append(spearman(parzen_scores(features_NB, values_N), values_N))
-    weights = [float(count) for _, count in wide]
-    return Ranks(
-        float(np.average(process, weights=weights)),
-        float(np.average(univariate, weights=weights)),
-        int(max(weights)),
-    )
-
-
-def spearman(left_N: Floats, right_N: Floats) -> float:
-    """Rank correlation; 0 where either does not vary."""
-    left, right = rankdata(left_N), rankdata(right_N)
-    if left.std() == 0 or right.std() == 0:
-        return 0.0
-    return float(np.corrcoef(left, right)[0, 1])
+        scores_N[inside_N] = parzen_scores(model.points_NB[rows_N[inside_N]], values_N[inside_N])
+    process = correlation(model.surrogate.left_out(sample), values_N, bins_N)
+    univariate = correlation(scores_N, values_N, bins_N)
+    assert process is not None, "there is a wide bin"
+    assert univariate is not None, "there is a wide bin"
+    return Ranks(process, univariate, max(wide.values()))
 
 
 def parzen_scores(points_NB: Floats, values_N: Floats) -> Floats:
