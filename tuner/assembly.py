@@ -4,11 +4,14 @@ from collections.abc import Sequence
 
 from model.training.phases import phase_plans
 from tuner.engine import Engine
+from tuner.heirs import Inherit, files_as_they_lie
 from tuner.ledger import Ledger
 from tuner.samplers.build import build_sampler
 from tuner.samplers.observation import Observation
 from tuner.schedulers.build import build_scheduler
 from tuner.schedulers.decision import Scheduler
+from tuner.schedulers.names import SchedulerName
+from tuner.schedulers.population import Population
 from tuner.spec.search_spec import SearchSpec
 from tuner.spec.sections import Fidelity
 from tuner.study.record import DEFAULT_TRIAL
@@ -18,6 +21,15 @@ from tuner.study.study import Study
 def scheduler_of(spec: SearchSpec) -> Scheduler:
     """The scheduler that the spec asks for, having seen nothing yet."""
     section = spec.file.scheduler
+    if section.name is SchedulerName.PBT:
+        return Population(
+            spec.space,
+            size=spec.file.budget.trials,
+            epochs=spec.file.budget.epochs,
+            interval=section.grace,
+            seed=spec.file.sampler.seed,
+            protected=frozenset({DEFAULT_TRIAL}),
+        )
     phases = section.fidelity is Fidelity.PHASES
     return build_scheduler(
         section.name,
@@ -38,6 +50,7 @@ def engine_of(
     ledger: Ledger,
     workers: int,
     earlier: Sequence[Observation] = (),
+    inherit: Inherit = files_as_they_lie,
 ) -> Engine:
     """The engine with the sampler that the spec asks for."""
     proposer = build_sampler(
@@ -50,4 +63,4 @@ def engine_of(
         objectives=len(spec.file.objective.metrics),
         startup_trials=spec.file.sampler.startup_trials,
     )
-    return Engine(spec, study, proposer, scheduler, ledger, earlier)
+    return Engine(spec, study, proposer, scheduler, ledger, earlier, inherit)

@@ -7,12 +7,14 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 
 from tuner.finalists import next_repeat
+from tuner.heirs import Inherit, files_as_they_lie, next_heir
 from tuner.ledger import Ledger, plateaued
 from tuner.observing import Observer
 from tuner.samplers.names import SamplerName
 from tuner.samplers.observation import Observation, Proposer
 from tuner.schedulers.decision import Decision, Past, Scheduler
 from tuner.schedulers.health import Health
+from tuner.schedulers.population import Population
 from tuner.spec.search_spec import SearchSpec
 from tuner.study.record import DEFAULT_TRIAL, UNFINISHED, Origin, Told, TrialKind, TrialRecord, TrialState
 from tuner.study.study import Study
@@ -31,8 +33,11 @@ class Engine:
         scheduler: Scheduler,
         ledger: Ledger,
         earlier: Sequence[Observation] = (),
+        inherit: Inherit = files_as_they_lie,
     ) -> None:
         self._spec, self._study, self._proposer, self._scheduler = spec, study, proposer, scheduler
+        self._population = scheduler if isinstance(scheduler, Population) else None
+        self._inherit = inherit
         self._ledger = ledger
         self._observer = Observer(spec, earlier)
         self._health = Health()
@@ -154,6 +159,9 @@ class Engine:
         running = [self._study.trial(number) for number in self._running]
         if self._closing is None:
             self._closing = plateaued(self._study.trials(), self._spec)
+        member = self._member(running)
+        if member is not None:
+            return member
         promoted = self._scheduler.promote() if self._ledger.affords(1, running) else None
         if promoted in self._running:
             self._promoted.add(promoted)
@@ -164,9 +172,21 @@ class Engine:
             return self._begin()
         return self._repeat()
 
+    def _member(self, running: Sequence[TrialRecord]) -> int | None:
+        """A new member of the population, if there is to be one; it comes before those that wait."""
+        if self._population is None or self._closing is not None:
+            return None
+        if self._ledger.affords_trial(running):
+            return self._begin()
+        if not self._ledger.affords(1, running):
+            return None
+        return self._added(next_heir(self._population, self._study, self._inherit))
+
     def _begin(self) -> int | None:
         """A new trial: the default, then what the spec starts with, then what the sampler proposes."""
-        origin = self._first(len(self._study.trials())) or self._proposed()
+        return self._added(self._first(len(self._study.trials())) or self._proposed())
+
+    def _added(self, origin: Origin | None) -> int | None:
         if origin is None:
             return None
         record = self._study.begin(origin)

@@ -17,6 +17,7 @@ from tuner.cluster import of_the_trial, ray_running, room, settled
 from tuner.display import Display
 from tuner.front_figure import write_front
 from tuner.halt import INTERRUPTED, Halt
+from tuner.heirs import CopiedFiles
 from tuner.ledger import Ledger
 from tuner.plan import plan
 from tuner.prices import Meter
@@ -132,7 +133,9 @@ class _Search:
         observations = [one for earlier in self.earlier for one in earlier.observations]
         for earlier in self.earlier:
             self.display.say(earlier.told)
-        engine = engine_of(self.spec, study, scheduler, ledger, workers(), observations)
+        heirs = CopiedFiles(self.spec, self.folder)
+        heirs.clear(study.trials())
+        engine = engine_of(self.spec, study, scheduler, ledger, workers(), observations, heirs)
         self.display.say(plan(self.spec, scheduler, workers(), begun=len(study.trials())))
         tracker = Tracker.begin(self.spec, study, self.folder, self.identity, self.display.say)
         self.display.restore(study.trials())

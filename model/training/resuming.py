@@ -30,7 +30,7 @@ def restore(trainer: Trainer, epoch: int, state: Mapping[str, Any]) -> None:
     """Make a new trainer go on from a state, in the middle of this epoch or before its first step."""
     trainer.enter(epoch)
     trainer.detector.load_state_dict(state["detector"])
-    trainer.optimizer.load_state_dict(state["optimizer"])
+    trainer.optimizer.load_state_dict(_under_settings(trainer.optimizer.state_dict(), state["optimizer"]))
     trainer.stepper.numerics.load_state_dict(state["numerics"])
     if trainer.average is not None:
         trainer.average.load_state_dict(state["average"])
@@ -44,6 +44,16 @@ def restore(trainer: Trainer, epoch: int, state: Mapping[str, Any]) -> None:
     torch.set_rng_state(state["random"]["cpu"])
     if trainer.device.type == "cuda":
         torch.cuda.set_rng_state(state["random"]["cuda"], trainer.device)
+
+
+def _under_settings(present: Mapping[str, Any], state: Mapping[str, Any]) -> dict[str, Any]:
+    """The state of an optimizer with the settings that it has at present: a run may go on with others.
+
+    Rates are those of the schedule, which sets them at each step from where they begin.
+    """
+    if "param_groups" in present:
+        return {**state, "param_groups": present["param_groups"]}
+    return {part: _under_settings(present[part], state[part]) for part in present}  # several optimizers as one
 
 
 def _random_state(device: torch.device) -> dict[str, torch.Tensor]:

@@ -15,8 +15,8 @@ from model.diagnosis.diagnose import diagnose
 from model.evaluation.average_precision import AveragePrecision
 from model.prediction import Validation
 from model.training.batch_size import resolve_batch_size
-from model.training.config import AUTO
 from model.training.fine_tuning import take_over
+from model.training.inheriting import differences, with_batch_size_of
 from model.training.memory import give_back, is_out_of_memory
 from model.training.precision import checked
 from model.training.report import EpochReport, Watcher
@@ -98,14 +98,11 @@ def _same_run(config: TrialConfig, dataset: Dataset, state: dict[str, Any]) -> T
         ConfigError: they differ; or the dataset does.
     """
     before = TrialConfig.parse(state["config"], "the interrupted run")
-    if config.training.batch_size == AUTO:  # as it was settled then
-        config = config.with_leaves({"training.batch_size": before.training.batch_size}, "training.batch_size")
-    then, now = before.leaves(), config.leaves()
-    differing = [f"{leaf}: {then[leaf]!r} then, {now[leaf]!r} now" for leaf in now if now[leaf] != then[leaf]]
+    config = with_batch_size_of(before, config)
+    differing = "; ".join(differences(before, config).values())
     if differing:
         raise ConfigError(
-            f"the run to resume had another configuration ({'; '.join(differing)}); give that one, or train into a new "
-            "folder"
+            f"the run to resume had another configuration ({differing}); give that one, or train into a new folder"
         )
     if state["dataset"] != dataset.digest:
         raise ConfigError(

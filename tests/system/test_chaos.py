@@ -218,9 +218,11 @@ def test_an_epoch_is_trained_again_only_where_a_kill_took_it(chaos: Chaos, recor
 
 def test_nothing_stays_running_in_optuna(chaos: Chaos, records: list[TrialRecord]) -> None:
     name = read_identity(chaos.out).search_id
-    study = optuna.load_study(study_name=name, storage=chaos.database.url("studies"))
+    storage = optuna.storages.RDBStorage(chaos.database.url("studies"))
+    study = optuna.load_study(study_name=name, storage=storage)
     assert {trial.state for trial in study.trials} == {OptunaState.COMPLETE, OptunaState.PRUNED}
     assert study.best_value == max(record.curve[record.epochs][0] for record in records if record.epochs == EPOCHS)
+    storage.engine.dispose()
 
 
 def test_mlflow_has_one_run_for_each_trial_and_one_entry_for_each_epoch(

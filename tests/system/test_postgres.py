@@ -84,16 +84,18 @@ def test_each_search_has_a_study_of_its_own_with_all_of_its_trials(
     url = shared.database.url("studies")
     monkeypatch.setenv("SPIKETUNE_STUDY_URL", url)
     ids = [read_identity(folder).search_id for folder in shared.folders]
-    assert sorted(optuna.get_all_study_names(url)) == sorted(set(ids))
+    storage = optuna.storages.RDBStorage(url)
+    assert sorted(optuna.get_all_study_names(storage)) == sorted(set(ids))
     for search_id, folder in zip(ids, shared.folders, strict=True):
         records = read_trials(folder, search_id)[1]
         assert len(records) == TRIALS
         for record in records:
             box = float(record.config["loss.box"])
             assert record.curve == {e: (value(box, e),) for e in range(1, record.epochs + 1)}
-        states = {trial.state for trial in optuna.load_study(study_name=search_id, storage=url).trials}
+        states = {trial.state for trial in optuna.load_study(study_name=search_id, storage=storage).trials}
         assert states <= {OptunaState.COMPLETE, OptunaState.PRUNED}
         assert not (folder / "study.db").exists()
+    storage.engine.dispose()
 
 
 def test_mlflow_has_each_search_with_its_own_trials_and_nothing_running(shared: Shared) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import optuna
@@ -26,6 +27,13 @@ def distribution(domain: Domain) -> BaseDistribution:
     if isinstance(domain, Integer):
         return IntDistribution(domain.low, domain.high, log=domain.log, step=domain.step)
     return FloatDistribution(domain.low, domain.high, log=domain.log, step=domain.step)
+
+
+class _Shared(dict[str, BaseDistribution]):
+    """Distributions that a copy of their trial shares; to copy them takes most of the time of making a study."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Shared":
+        return self
 
 
 class Mirror:
@@ -81,7 +89,7 @@ class Mirror:
         violation = trial.violation + (LOST_VIOLATION if trial.stage is Stage.LOST else 0.0)
         best = max(curve, key=lambda epoch: curve[epoch]) if curve else None
         complete = state is TrialState.COMPLETE and best is not None
-        return create_trial(
+        frozen = create_trial(
             state=state,
             values=list(trial.curve[best]) if complete and best is not None else None,
             params=values,
@@ -90,6 +98,8 @@ class Mirror:
             intermediate_values=dict(curve) if self._objectives == 1 else {},
             constraints={"violation": violation},
         )
+        frozen.distributions = _Shared(frozen.distributions)
+        return frozen
 
 
 def recent(history: Sequence[Observation], limit: int) -> list[Observation]:

@@ -27,7 +27,7 @@ def build_scheduler(
     """A scheduler that has seen nothing yet.
 
     Args:
-        name: which one. A population needs the space as well, and is built in tuner/pbt.py.
+        name: which one. A population needs the space as well, and is built by tuner/assembly.py.
         epochs: of a whole training.
         grace: the first rung, or the first epoch at which the median rule stops.
         reduction_factor: eta: 1/eta of a rung's trials go on, to eta times its epochs.
@@ -40,7 +40,7 @@ def build_scheduler(
         ConfigError: the rungs are impossible, there are more brackets than they allow, or it is a population.
     """
     if name is SchedulerName.PBT:
-        raise ConfigError("scheduler 'pbt' needs trainings that can go on with other settings; choose promotion")
+        raise ConfigError("scheduler 'pbt' moves to other settings of a space, of which nothing is known here")
     if name is SchedulerName.NONE:
         return NeverStops()
     rungs = rung_epochs(epochs, grace, reduction_factor, ends)

@@ -9,10 +9,12 @@ from pydantic import Field, ValidationError, model_validator
 
 from data.config import Config, problems
 from data.errors import ConfigError
+from model.training.inheriting import can_change
 from model.trial_config import TrialConfig
 from tuner.leaves import check_leaf, configured, leaves_in
 from tuner.located import KeyPath, Located, read_located
 from tuner.schedulers.names import SchedulerName
+from tuner.schedulers.population import SHARE
 from tuner.space import Branch, BranchError, Leaves, Space
 from tuner.spec.budget import Budget, Repeat
 from tuner.spec.objective import Constraint, ConstraintText, Objective
@@ -47,6 +49,11 @@ class SearchFile(Config):
             raise ValueError("repeat chooses one winner, but with objective.also there is a front; drop one of them")
         if several and self.budget.plateau is not None:
             raise ValueError("budget.plateau is of one objective; drop it or objective.also")
+        if self.scheduler.name is SchedulerName.PBT and self.repeat is not None:
+            raise ValueError(
+                "repeat trains a configuration from the start, but with scheduler 'pbt' a trial goes on with another's "
+                "weights; drop one of them"
+            )
         return self
 
 
@@ -98,7 +105,9 @@ def load_spec(path: Path, trials: int | None = None) -> SearchSpec:
     _check_budget(source, file)
     default = _default(source, file)
     _check_phases(source, file, default)
-    return SearchSpec(file, default, _space(source, file, default), _start_with(source, file, default))
+    space = _space(source, file, default)
+    _check_population(source, file, space)
+    return SearchSpec(file, default, space, _start_with(source, file, default))
 
 
 def _check_budget(source: Located, file: SearchFile) -> None:
@@ -112,6 +121,21 @@ def _check_phases(source: Located, file: SearchFile, default: TrialConfig) -> No
     if file.scheduler.fidelity is Fidelity.PHASES and not default.training.phases:
         where = source.where(("scheduler", "fidelity"))
         raise ConfigError(f"{where}: rungs are the ends of {PHASES}, of which base has none; add them, or use 'epochs'")
+
+
+def _check_population(source: Located, file: SearchFile, space: Space) -> None:
+    if file.scheduler.name is not SchedulerName.PBT:
+        return
+    if file.budget.trials < SHARE:
+        raise ConfigError(
+            f"{source.where(('budget', 'trials'))}: trials={file.budget.trials} is the population of scheduler 'pbt', "
+            f"which ends the worst of {SHARE}; raise it"
+        )
+    if not any(can_change(leaf) for leaf in space.leaves):
+        raise ConfigError(
+            f"{source.where(('space',))}: scheduler 'pbt' changes settings of trainings under way, of which the space "
+            "has none; add optimizer.lr, optimizer.weight_decay, or some of loss and data.augment"
+        )
 
 
 def _default(source: Located, file: SearchFile) -> TrialConfig:

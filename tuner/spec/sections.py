@@ -10,7 +10,7 @@ from tuner.samplers.names import SamplerName
 from tuner.schedulers.names import SchedulerName
 
 _LEARNING = frozenset({SamplerName.AUTO, SamplerName.TPE, SamplerName.GP})
-_HALVING = frozenset({SchedulerName.ASHA, SchedulerName.PROMOTION, SchedulerName.HYPERBAND})
+_WITH_RUNGS = frozenset({SchedulerName.ASHA, SchedulerName.PROMOTION, SchedulerName.HYPERBAND, SchedulerName.PBT})
 
 
 class Fidelity(StrEnum):
@@ -39,7 +39,7 @@ class Scheduler(Config):
 
     name: SchedulerName = SchedulerName.PROMOTION
     fidelity: Fidelity = Fidelity.EPOCHS
-    grace: int = Field(default=2, ge=1)  # epochs no trial is stopped before; the first rung; not with phases
+    grace: int = Field(default=2, ge=1)  # epochs no trial is stopped before; the first rung; of pbt, between any two
     reduction_factor: float = Field(default=3, ge=2)  # eta in ASHA (Li et al. 2020): 1/eta of each rung survives
     brackets: int = Field(default=1, ge=1)  # of asha and promotion: further ones begin a rung later
 
@@ -57,9 +57,14 @@ class Scheduler(Config):
         return self
 
     @property
-    def halves(self) -> bool:
-        """Whether it compares trials at rungs."""
-        return self.name in _HALVING
+    def has_rungs(self) -> bool:
+        """Whether it compares trials at rungs, of which the first is at `grace`."""
+        return self.name in _WITH_RUNGS
+
+    @property
+    def thinning(self) -> float:
+        """How many trials are left of so many at each rung; in a population an heir takes each loser's place."""
+        return 1.0 if self.name is SchedulerName.PBT else self.reduction_factor
 
 
 def _refuse_unread(given: Sampler | Scheduler, role: str, unread: Iterable[str]) -> None:

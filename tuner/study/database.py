@@ -54,6 +54,13 @@ def open_storage(url: str) -> BaseStorage:
     return storage
 
 
+def close_storage(storage: BaseStorage) -> None:
+    """Let go of the database's connections."""
+    storage.remove_session()
+    if isinstance(storage, RDBStorage):
+        storage.engine.dispose()
+
+
 def _durable_and_quick(connection: Any, _: Any) -> None:
     """Write-ahead log, synced at checkpoints: what is committed survives kill -9, in a third of the time."""
     cursor = connection.cursor()

@@ -46,12 +46,17 @@ class Origin:
     sampled: Leaves
     kind: TrialKind = TrialKind.SEARCH
     repeats: int | None = None  # the number of the trial it repeats
+    donor: int | None = None  # the number of the trial from whose files it goes on
+    replaces: int | None = None  # the number of the trial that lost its place in the population to it
+    epoch: int = 0  # the donor's, after which it goes on
+    files: str | None = None  # a copy of the donor's
     memory: Mapping[str, Any] = field(default_factory=dict)  # the sampler's own
     expected_gain: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The fields that differ from their defaults."""
         written: dict[str, Any] = {"sampled": self.sampled, "kind": self.kind.value, "repeats": self.repeats}
+        written |= {"donor": self.donor, "replaces": self.replaces, "epoch": self.epoch or None, "files": self.files}
         written |= {"memory": dict(self.memory), "expected_gain": self.expected_gain}
         return {key: value for key, value in written.items() if value not in (None, {}) or key == "sampled"}
 
@@ -97,6 +102,11 @@ class TrialRecord:
     violation: float = 0.0  # sum of how far constraints are broken, each as a share of its bound
     mlflow_run_id: str | None = None
 
+    @classmethod
+    def begun(cls, number: int, origin: Origin, default: Leaves) -> "TrialRecord":
+        """The record of a trial that has reported nothing."""
+        return cls(number, origin, default, files=origin.files)
+
     @property
     def sampled(self) -> Leaves:
         """The leaves that the search chose."""
@@ -124,8 +134,8 @@ class TrialRecord:
 
     @property
     def last_epoch(self) -> int:
-        """The last that was reported; 0 before the first."""
-        return max(self.curve, default=0)
+        """The last that was reported; before the first the one that it goes on from, 0 if it begins."""
+        return max(self.curve, default=self.origin.epoch)
 
     @property
     def checkpoint(self) -> str | None:

@@ -57,7 +57,7 @@ def read_epoch(number: int, row: Sequence[Any], names: Sequence[str]) -> Told:
 def read_record(trial: FrozenTrial, default: Leaves, names: Sequence[str], objectives: Sequence[str]) -> TrialRecord:
     """The record that a row stands for; a row without `origin` was never ours to begin with."""
     facts: Mapping[str, Any] = trial.user_attrs
-    record = TrialRecord(trial.number, Origin.from_json(facts["origin"]), default)
+    record = TrialRecord.begun(trial.number, Origin.from_json(facts["origin"]), default)
     for told in read_epochs(trial, names):
         record = record.told(told, tuple(told.metrics.get(name, float("nan")) for name in objectives))
     legs = _numbered(facts, "leg")

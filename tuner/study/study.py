@@ -13,7 +13,7 @@ from optuna.trial import TrialState as OptunaState
 from data.errors import DatasetError
 from tuner.space import Leaves, Space
 from tuner.spec.search_spec import SearchSpec
-from tuner.study.database import STUDY_FILE, URL_VARIABLE, open_storage, patiently, study_url, told_url
+from tuner.study.database import STUDY_FILE, URL_VARIABLE, close_storage, open_storage, patiently, study_url, told_url
 from tuner.study.record import LOST, UNFINISHED, Origin, Told, TrialRecord, TrialState
 from tuner.study.rows import OPTUNA_STATES, RUN, epoch_row, new_row, read_record, with_run
 
@@ -79,7 +79,7 @@ class Study:
                 return self._storage.create_new_trial(self._study_id, row)
 
         self._row_ids.append(patiently(create))
-        self._records.append(TrialRecord(number, origin, self.default))
+        self._records.append(TrialRecord.begun(number, origin, self.default))
         return self._records[number]
 
     def take_up(self, number: int) -> TrialRecord:
@@ -149,6 +149,10 @@ class Study:
         """Write down how long this session has taken so far."""
         patiently(lambda: self._storage.set_study_user_attr(self._study_id, "clock_s", self._earlier_s + session_s))
 
+    def close(self) -> None:
+        """Let go of the database; the records stay readable."""
+        close_storage(self._storage)
+
     def trial(self, number: int) -> TrialRecord:
         """One trial as it is now."""
         return self._records[number]
@@ -206,5 +210,7 @@ def read_trials(folder: Path, search_id: str | None = None) -> tuple[str, list[T
     except (IndexError, KeyError, optuna.exceptions.OptunaError) as error:
         where = told_url(url)
         raise DatasetError(f"{where}: holds no study '{search_id}' ({error}); is {URL_VARIABLE} right?") from None
+    finally:
+        close_storage(storage)
     metrics, objectives = facts.get("metrics", ()), facts["objectives"]
     return name, [with_run(read_record(row, facts["default"], metrics, objectives), facts) for row in rows]
