@@ -90,6 +90,16 @@ class Space:
                     found.append((branch, value))
         return found
 
+    def complete(self, values: Mapping[str, Any]) -> bool:
+        """Whether there is a value by name for every branch that holds."""
+        leaves: Leaves = {}
+        for branch in self.branches:
+            if branch.active(leaves):
+                if branch.name not in values:
+                    return False
+                leaves[branch.leaf] = values[branch.name]
+        return True
+
     def holds(self, configuration: Mapping[str, Any]) -> bool:
         """Whether the space could have given this configuration's own values."""
         leaves: Leaves = {}

@@ -96,7 +96,8 @@ def _run_here(assignment: Assignment, job: TrialJob) -> None:
     def tell(result: dict[str, object], folder: str) -> None:
         tune.report(result, checkpoint=tune.Checkpoint.from_directory(folder))
 
-    train_and_tell(assignment, job, left_behind(assignment), tell)
+    # Ray itself takes a trial up again when a node is drained; otherwise the assignment says what there is.
+    train_and_tell(assignment, job, tune.get_checkpoint() or left_behind(assignment), tell)
 
 
 def leg_name(number: int, leg: int) -> str:

@@ -93,7 +93,9 @@ def _earlier(
     spec: SearchSpec, name: str, records: Sequence[TrialRecord], elsewhere: tuple[str, ...], taken: int
 ) -> Earlier:
     mine = spec.default.leaves()
-    useful = [r for r in records if r.state not in UNFINISHED and r.origin.kind is TrialKind.SEARCH and r.curve]
+    # An heir's curve begins with another trial's weights, and says nothing of its own settings alone.
+    own = [r for r in records if r.origin.kind is TrialKind.SEARCH and r.origin.donor is None]
+    useful = [r for r in own if r.state not in UNFINISHED and r.curve]
     differs = (*elsewhere, *_differing(spec, mine, useful))
     if len(differs) > FEW:
         told = ", ".join(differs[:5])

@@ -79,9 +79,10 @@ def worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Worker]:
     gc.unfreeze()
 
 
-def run(train: TrainFunction, dataset: Path) -> None:
+def run(train: TrainFunction, dataset: Path, files: Path | None = None) -> None:
     job = TrialJob(TrialConfig(), str(dataset), Validation(Split.VAL, 1), "map", threads=1, train=train)
-    run_trial({"number": 1, "leaves": {"loss.box": 3.0}}, job)
+    left = None if files is None else str(files)
+    run_trial({"number": 1, "leaves": {"loss.box": 3.0}, "leg": 2 if left else 1, "files": left}, job)
 
 
 def reporting(*reports: EpochReport, ends_with: BaseException | None = None) -> TrainFunction:
@@ -95,13 +96,16 @@ def reporting(*reports: EpochReport, ends_with: BaseException | None = None) -> 
     return train
 
 
+@pytest.mark.parametrize("by_ray", [True, False])
 def test_a_trial_whose_worker_was_lost_goes_on_from_the_files_that_were_reported(
-    worker: Worker, dataset: Path, tmp_path: Path
+    worker: Worker, dataset: Path, tmp_path: Path, *, by_ray: bool
 ) -> None:
-    worker.lost = tmp_path / "lost"
-    worker.lost.mkdir()
+    """Ray says which files these are when it takes the trial up itself, the assignment when the search does."""
+    lost = tmp_path / "lost"
+    lost.mkdir()
+    worker.lost = lost if by_ray else None
     for name in ("best.safetensors", "last.safetensors", "state.safetensors"):
-        (worker.lost / name).write_text(name)
+        (lost / name).write_text(name)
     seen: list[tuple[bool, list[str]]] = []
 
     def train(
@@ -110,10 +114,10 @@ def test_a_trial_whose_worker_was_lost_goes_on_from_the_files_that_were_reported
         seen.append((resume, sorted(path.read_text() for path in out.iterdir())))
         yield epoch_report(3, last=True)
 
-    run(train, dataset)
+    run(train, dataset, None if by_ray else lost)
     names = ["best.safetensors", "last.safetensors", "state.safetensors"]
     assert seen == [(True, names)]
-    assert (worker.files, names_in(worker.lost)) == ([names], names)
+    assert (worker.files, names_in(lost)) == ([names], names)
     assert names_in(Path()) == []
 
 
@@ -123,6 +127,19 @@ def test_a_trial_whose_worker_was_lost_after_its_last_epoch_has_nothing_left_to_
     worker.lost = tmp_path
     run(reporting(), dataset)
     assert worker.results == []
+
+
+def test_a_trial_whose_files_are_gone_begins_anew(worker: Worker, dataset: Path, tmp_path: Path) -> None:
+    seen: list[bool] = []
+
+    def train(
+        config: TrialConfig, dataset: Dataset, out: Path, validation: Validation, *, resume: bool
+    ) -> Iterator[EpochReport]:
+        seen.append(resume)
+        yield epoch_report(1, last=True)
+
+    run(train, dataset, tmp_path / "gone")
+    assert seen == [False]
 
 
 def test_a_new_trial_begins_with_nothing(worker: Worker, dataset: Path) -> None:

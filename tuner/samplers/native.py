@@ -55,12 +55,15 @@ class OptunaProposer:
         self, space: Space, make: Callable[[int], BaseSampler], *, seed: int, objectives: int, most_trials: int
     ) -> None:
         self._mirror = Mirror(space, objectives)
+        self._space = space
         self._make = make
         self._seed, self._most_trials = seed, most_trials
 
     def propose(self, number: int, history: Sequence[Observation]) -> Proposal:
         """Values for trial `number`."""
-        trials = [self._mirror.counted(trial) for trial in recent(history, self._most_trials)]
+        # Optuna's grid takes no trial that lies partly outside of the space, as the default may.
+        known = [trial for trial in recent(history, self._most_trials) if self._space.complete(trial.values)]
+        trials = [self._mirror.counted(trial) for trial in known]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)  # the grid and NSGA-III, since years
             sampler = self._make(reseeded(self._seed, number))
