@@ -1,4 +1,4 @@
-"""What the search itself costs: the time of a suggestion, and the memory of the process that makes them.
+"""What the search itself costs: suggestions, reports, new trials, resuming, and the driver's memory.
 
     python benchmarks/search_overhead.py [--json FILE]
 
@@ -8,7 +8,6 @@ more; the first of them is told apart, because a search that has just been resum
 """
 
 import argparse
-import resource
 import statistics
 import sys
 import time
@@ -18,6 +17,7 @@ import numpy as np
 
 sys.path[0] = str(Path(__file__).parent.parent)
 
+from benchmarks.search_engine import engine_rows
 from benchmarks.table import Row, console, finish, limit
 from tuner.domains import Choice, Integer, Real
 from tuner.samplers.build import build_sampler
@@ -29,7 +29,6 @@ EPOCHS = 52
 RUNGS = (2, 6, 18)
 SUGGESTIONS = 15
 LIMITS_MS = {200: 100.0, 10_000: 200.0}  # by trials in the study
-MEMORY_MIB = 1024.0
 SPACE = Space(
     [Branch(f"real{place}", Real(1e-4, 1e-1, log=True)) for place in range(3)]
     + [Branch(f"share{place}", Real(0.0, 1.0)) for place in range(3)]
@@ -75,8 +74,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     rows = [measure(trials) for trials in LIMITS_MS]
-    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    finish([*rows, limit("MiB of memory at the most", peak_mib, MEMORY_MIB)], arguments.json)
+    finish([*rows, *engine_rows()], arguments.json)
 
 
 if __name__ == "__main__":
