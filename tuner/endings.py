@@ -7,7 +7,11 @@ from tuner.study.record import TrialState
 
 _MEMORY = re.compile(r"OutOfMemoryError|out of memory|MemoryError|[Cc]annot allocate memory|bad_alloc")
 _NODE = re.compile(r"node has died|NodeDiedError|node was (?:terminated|preempted)|node is dead|ObjectFetchTimedOut")
-_WORKER = re.compile(r"ActorDiedError|ActorUnavailableError|WorkerCrashedError|RayActorError|worker died|actor died")
+# Ray writes the exception's name or its words alone, as it comes.
+_WORKER = re.compile(
+    r"ActorDiedError|ActorUnavailableError|WorkerCrashedError|RayActorError|worker (?:process )?(?:has )?died"
+    r"|[Tt]he actor (?:\w+ )?(?:died|is unavailable|is temporarily unavailable|is dead)"
+)
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,18 @@ TRACE = 'Traceback (most recent call last):\n  File "trial.py", line 3, in train
             "its node is gone",
             True,
         ),
+        (
+            "The actor 044026e4 is unavailable: The actor is temporarily unavailable: RpcError: Socket closed.\n",
+            None,
+            "The actor 044026e4 is unavailable: The actor is temporarily unavailable: RpcError: Socket closed.",
+            False,
+        ),
+        (
+            TRACE + "ValueError: the actor of this film is unavailable\n",
+            TrialState.FAILED,
+            "ValueError: the actor of this film is unavailable",
+            False,
+        ),
         ("", None, "the worker died without a word", False),
     ],
 )

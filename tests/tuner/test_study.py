@@ -140,7 +140,7 @@ def test_a_later_process_finds_everything_as_it_was(study: Study, spec: SearchSp
     study.started(running, "node-b")
     study.tag(running, diagnosis="ERROR dead_layer: one", violation=0.25)
     study.tag_run(0, "run of a trial that has ended")
-    repeat = study.begin(Origin({"training.seed": 1}, TrialKind.REPEAT, 0, {"by": "tpe"}, 0.125))
+    repeat = study.begin(Origin({"training.seed": 1}, TrialKind.REPEAT, 0, memory={"by": "tpe"}, expected_gain=0.125))
     again = Study.resume(tmp_path, spec, "tiny-1")
     assert list(again.trials()) == list(study.trials())
     assert [record.state for record in again.trials()] == ["complete", "out of memory", "paused", "running", "running"]

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
@@ -26,7 +27,12 @@ def earlier(folder: Path, text: str = SPEC, digest: str = DIGEST) -> SearchSpec:
     identity = {"search_id": "old-1", "dataset": "datasets/old", "digest": digest}
     (folder / IDENTITY_FILE).write_text(json.dumps(identity))
     study = Study.create(folder, spec, "old-1")
-    sampled = ({"loss.box": 3.0}, {"loss.box": 5.0, "optimizer.name": "sgd"}, {"loss.box": 14.0}, {"loss.box": 4.0})
+    sampled: list[dict[str, Any]] = [
+        {"loss.box": 3.0},
+        {"loss.box": 5.0, "optimizer.name": "sgd"},
+        {"loss.box": 14.0},
+        {"loss.box": 4.0},
+    ]
     for number, leaves in enumerate(sampled):
         study.begin(Origin(dict(leaves)))
         study.take_up(number)
