@@ -1,6 +1,6 @@
 """Trials as MLflow keeps them: what earlier searches wrote, whose folders may be gone."""
 
-import json
+import ast
 from typing import Any
 
 from mlflow import MlflowClient
@@ -8,7 +8,6 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from data.errors import ConfigError
-from tuner.located import read_value
 from tuner.spec.search_spec import SearchSpec
 from tuner.store import tracking_uri
 from tuner.study.record import Origin, TrialRecord, TrialState
@@ -72,9 +71,10 @@ def _record(client: MlflowClient, run: Run, spec: SearchSpec) -> TrialRecord | N
 
 
 def _value(text: str, like: Any) -> Any:
-    """A parameter's value back from its text; text stays text where the leaf is one."""
+    """A parameter's value back from what `str` made of it; text stays text where the leaf is one."""
     if isinstance(like, str):
         return text
-    if isinstance(like, list):
-        return json.loads(text.replace("'", '"'))
-    return None if text == "None" else read_value(text)
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text  # a leaf that is null unless it is given, as text
