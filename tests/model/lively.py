@@ -1,5 +1,6 @@
 """Checkpoints whose neurons fire: an untrained net is nearly silent, and a silent net would prove nothing."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -54,6 +55,29 @@ def frames(config: TrialConfig, seed: int, rows: int = 2) -> torch.Tensor:
     low, kind = (-14, torch.int8) if config.data.representation.signed else (0, torch.uint8)
     shape = (config.data.time_steps, rows, config.data.representation.channels, 64, 96)
     return torch.randint(low, 14, shape, dtype=kind, generator=torch.Generator().manual_seed(seed))
+
+
+@torch.no_grad()
+def decided_frames(checkpoint: Checkpoint) -> torch.Tensor:
+    """A window on which no membrane stands so near its threshold that the rounding of sums decides over a spike.
+
+    Its answer is the same in double precision with weights that are a few roundings off, so it is the same on any
+    processor and in any runtime, whatever the order of their sums.
+    """
+    nudged = []
+    for seed in range(3):
+        detector = copy.deepcopy(checkpoint.detector).double()
+        generator = torch.Generator().manual_seed(seed)
+        for parameter in detector.parameters():
+            parameter.mul_(1 + 1e-6 * torch.randn(parameter.shape, dtype=torch.float64, generator=generator))
+        nudged.append(detector)
+    for seed in range(1, 100):
+        window = frames(checkpoint.config, seed)
+        answers = [detector(window) for detector in (checkpoint.detector, *nudged)]
+        corners = [answer.corners().double() for answer in answers]
+        if all(torch.allclose(corners[0], other, atol=5e-3, rtol=1e-5) for other in corners[1:]):
+            return window
+    raise AssertionError("rounding decides over a spike in every window")
 
 
 @torch.no_grad()

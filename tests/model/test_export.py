@@ -22,7 +22,7 @@ from model.export.exported_detector import Exportable, exportable
 from model.export.formats import ExportFormat, export_checkpoint
 from model.export.onnx_format import write_onnx
 from model.export.torchscript_format import write_torchscript
-from tests.model.lively import LABELS, SIZE, detections, expected, frames, lively_checkpoint
+from tests.model.lively import LABELS, SIZE, decided_frames, detections, expected, lively_checkpoint
 
 NEURONS = ("ilif", "lif", "plif", "if", "psn", "relu")
 LEAVES: dict[str, dict[str, Any]] = {
@@ -52,7 +52,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
         checkpoint = lively_checkpoint(neuron, **LEAVES.get(neuron, {}))
         path = tmp_path_factory.mktemp(neuron) / "best.safetensors"
         save_checkpoint(checkpoint, path)
-        window = frames(checkpoint.config, 1)
+        window = decided_frames(checkpoint)
         made[neuron] = Case(checkpoint, path, window, expected(checkpoint, window))
     return made
 
