@@ -140,6 +140,12 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
+def whole_text(path: Path, text: str) -> None:
+    """Write a text that is there as a whole or as it was before."""
+    with whole_file(path) as file:
+        file.write(text.encode())
+
+
 def sync_folder(folder: Path) -> None:
     """Bring the names in a folder to the disk, or a new one might be lost with the power after it was told of."""
     descriptor = os.open(folder, os.O_RDONLY)

@@ -35,7 +35,6 @@ class Display:
         self._console = Console(file=stream, highlight=False, soft_wrap=not stream.isatty())
         self._spec = spec
         self._trials: dict[int, TrialRecord] = {}
-        self._latest: dict[int, Mapping[str, float]] = {}
         self._best: dict[int, Mapping[str, float]] = {}  # each trial's best epoch
         self._reports = 0
         self._begun: float | None = None
@@ -82,7 +81,6 @@ class Display:
         """Show a trial's epoch."""
         self._reports += 1
         self._trials[trial.number] = trial
-        self._latest[trial.number] = metrics
         if metrics["best"]:
             self._best[trial.number] = metrics
         self._line(
@@ -121,8 +119,7 @@ class Display:
         scores = [f"{best['map']:.3f}", f"{best['map50']:.3f}"] if best else ["", ""]
         mark = "* " if number == self._leader() else "  "
         state = f"[{_COLOURS[trial.state]}]{trial.state.value}[/]"
-        epoch = trial.last_epoch
-        return [f"{mark}{number}", state, f"{epoch}/{epochs}", *scores, _told(trial)]
+        return [f"{mark}{number}", state, f"{trial.last_epoch}/{epochs}", *scores, _told(trial)]
 
     def _leader(self) -> int | None:
         objective = self._spec.file.objective
@@ -205,8 +202,8 @@ def _show_front(console: Console, result: SearchResult) -> None:
     table = Table(title="front: no trial is better in everything")
     for column in ("trial", *names, "sampled"):
         table.add_column(column)
-    for trial in sorted(front, key=lambda one: one.curve[one.best_epoch or 0]):
-        values = [f"{value:.4g}" for value in trial.curve[trial.best_epoch or 0]]
+    for trial in sorted(front, key=lambda one: one.values):
+        values = [f"{value:.4g}" for value in trial.values]
         table.add_row(str(trial.number), *values, _told(trial))
     console.print(table)
 

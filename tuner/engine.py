@@ -45,6 +45,7 @@ class Engine:
         self._running: set[int] = set()
         self._fruitless: dict[int, int] = {}
         self._promoted: set[int] = set()  # before their workers have let go of them
+        self._closed: list[TrialRecord] = []  # ended where they waited, and not told yet
         # In the order in which they were begun: what the last process left unfinished.
         self._to_go_on: deque[int] = deque(
             record.number
@@ -140,12 +141,17 @@ class Engine:
         self._to_go_on.append(number)
         return self._study.wait(number, TrialState.PREEMPTED)
 
-    def close(self, why: str) -> list[TrialRecord]:
+    def close(self, why: str) -> None:
         """Begin nothing more, and end the trials that wait: nobody will go on with them."""
         self._closing = self._closing or why
         self._to_go_on.clear()
         unfinished = [r.number for r in self._study.trials() if r.state in UNFINISHED and r.number not in self._running]
-        return [self.ended(number, TrialState.STOPPED) for number in unfinished]
+        self._closed += [self.ended(number, TrialState.STOPPED) for number in unfinished]
+
+    def take_closed(self) -> list[TrialRecord]:
+        """The trials that `close`, or a budget that was spent, has ended since this was last asked."""
+        closed, self._closed = self._closed, []
+        return closed
 
     def _next_number(self) -> int | None:
         spent = self._ledger.over()
@@ -211,26 +217,22 @@ class Engine:
         if any(self._study.trial(number).origin.kind is TrialKind.SEARCH for number in self._running):
             return None
         self.close(self._closing or "its budget is spent")
-        origin = next_repeat(self._spec, self._study.trials())
-        if origin is None:
-            return None
-        record = self._study.begin(origin)
-        return record.number
+        return self._added(next_repeat(self._spec, self._study.trials()))
 
     def _decide(
         self, record: TrialRecord, epoch: int, metrics: Mapping[str, float], diagnosis: str | None
     ) -> tuple[Decision, str | None]:
         objective = self._spec.file.objective
-        value = objective.rising(tuple(metrics[name] for name in objective.metrics))[0]
+        value = objective.worth(tuple(metrics[name] for name in objective.metrics))
         repeats = record.origin.kind is TrialKind.REPEAT
         decision = Decision.CONTINUE if repeats else self._scheduler.report(record.number, epoch, value)
-        last = bool(metrics.get("last"))
-        why = (
-            None if last else self._hopeless(record.number, metrics, diagnosis) or self._ledger.over(len(self._running))
-        )
-        if last or why is not None:
-            self._scheduler.end(record.number)  # even if it waits at a rung
-            return (Decision.CONTINUE, None) if last else (Decision.STOP, why)
+        if metrics.get("last"):  # it ends by itself, even if it would wait at a rung
+            self._scheduler.end(record.number)
+            return Decision.CONTINUE, None
+        why = self._hopeless(record.number, metrics, diagnosis) or self._ledger.over(len(self._running))
+        if why is not None:
+            self._scheduler.end(record.number)
+            return Decision.STOP, why
         return decision, None
 
     def _hopeless(self, number: int, metrics: Mapping[str, float], diagnosis: str | None) -> str | None:
@@ -242,11 +244,11 @@ class Engine:
         """Rungs, ledger and states, from the study alone."""
         records = self._study.trials()
         self._ledger.restore(records)
-        rising = self._spec.file.objective.rising
+        worth = self._spec.file.objective.worth
         self._scheduler.restore(
             Past(
                 record.number,
-                {epoch: rising(values)[0] for epoch, values in record.curve.items()},
+                {epoch: worth(values) for epoch, values in record.curve.items()},
                 ended=record.state not in UNFINISHED,
                 waiting=record.state is TrialState.PAUSED,
             )

@@ -58,23 +58,20 @@ def next_repeat(spec: SearchSpec, records: Sequence[TrialRecord]) -> Origin | No
 
 def leading(spec: SearchSpec, records: Sequence[TrialRecord]) -> list[TrialRecord]:
     """The search's complete trials that keep the constraints, best first."""
-    rising = spec.file.objective.rising
+    worth = spec.file.objective.worth
     complete = [r for r in records if r.state is TrialState.COMPLETE and r.origin.kind is TrialKind.SEARCH]
     kept = [record for record in complete if record.violation == 0 and record.best_epoch is not None]
-    return sorted(kept, key=lambda r: (-rising(r.curve[r.best_epoch or 0])[0], r.number))
+    return sorted(kept, key=lambda record: (-worth(record.values), record.number))
 
 
 def finalists(spec: SearchSpec, records: Sequence[TrialRecord]) -> list[Finalist]:
     """Those that were trained again, best lower bound first, by mean where there is no bound."""
-    rising = spec.file.objective.rising
+    worth = spec.file.objective.worth
     groups: dict[int, list[TrialRecord]] = {}
     for record in records:
         if record.origin.repeats is not None and record.best_epoch is not None and record.state not in UNFINISHED:
             groups.setdefault(record.origin.repeats, []).append(record)
-    values = {
-        number: [rising(record.curve[record.best_epoch or 0])[0] for record in group]
-        for number, group in groups.items()
-    }
+    values = {number: [worth(record.values) for record in group] for number, group in groups.items()}
     spread, freedom = _pooled(list(values.values()))
     found = []
     for number, group in groups.items():

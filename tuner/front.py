@@ -42,4 +42,4 @@ def _comparable(records: Sequence[TrialRecord]) -> list[TrialRecord]:
 
 def _points(spec: SearchSpec, records: Sequence[TrialRecord]) -> Floats:
     rising = spec.file.objective.rising
-    return np.array([rising(record.curve[record.best_epoch or 0]) for record in records])
+    return np.array([rising(record.values) for record in records])

@@ -60,8 +60,7 @@ def _draw(axes: Axes, result: SearchResult, shown: Sequence[TrialRecord], place:
 
 
 def _point(trial: TrialRecord, place: int) -> tuple[float, float]:
-    values = trial.curve[trial.best_epoch or 0]
-    return values[place], values[0]
+    return trial.values[place], trial.values[0]
 
 
 def _better(mode: Mode) -> str:

@@ -129,17 +129,19 @@ def plateaued(records: Sequence[TrialRecord], spec: SearchSpec) -> str | None:
     Where the sampler says what it expects of a trial, it must have expected less than that of each of them.
     """
     plateau = spec.file.budget.plateau
+    if plateau is None:
+        return None
     searched = (record for record in records if record.origin.kind is TrialKind.SEARCH)
     mine = [record for record in searched if record.state is not TrialState.RUNNING]
-    if plateau is None or len(mine) <= plateau.trials:
+    if len(mine) <= plateau.trials:
         return None
     recent = mine[-plateau.trials :]
     expected = [record.origin.expected_gain for record in recent if record.origin.expected_gain is not None]
     if any(gain >= plateau.min_gain for gain in expected):
         return None
-    rising = spec.file.objective.rising
-    before = [rising(r.curve[r.best_epoch])[0] for r in mine[: -plateau.trials] if r.best_epoch is not None]
-    after = [rising(r.curve[r.best_epoch])[0] for r in recent if r.best_epoch is not None]
+    worth = spec.file.objective.worth
+    before = [worth(record.values) for record in mine[: -plateau.trials] if record.best_epoch is not None]
+    after = [worth(record.values) for record in recent if record.best_epoch is not None]
     if not before or max(after, default=-float("inf")) >= max(before) + plateau.min_gain:
         return None
     return f"the last {plateau.trials} trials brought less than {plateau.min_gain:g} (budget.plateau)"

@@ -7,7 +7,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from data.errors import Diverged, TrainingError
-from tuner.trial import Assignment, TrialJob, left_behind, leg_name, train_and_tell
+from tuner.trial import Assignment, Infeasible, TrialJob, left_behind, leg_name, train_and_tell
 from tuner.worker import lent_worker
 
 
@@ -16,6 +16,7 @@ def run_parallel_trial(assignment: Assignment, job: TrialJob, processes: int) ->
 
     Raises:
         Diverged: the loss is not finite.
+        Infeasible: a constraint is broken.
         TrainingError: a process failed; its own words.
     """
     with_gpus = job.gpus > 0
@@ -40,10 +41,12 @@ def run_parallel_trial(assignment: Assignment, job: TrialJob, processes: int) ->
         raise _plain(error) from None
 
 
-def _plain(error: ray.train.WorkerGroupError) -> Diverged | TrainingError:
+def _plain(error: ray.train.WorkerGroupError) -> Diverged | Infeasible | TrainingError:
     """The first process's error, in its own words."""
     failure = error.worker_failures[min(error.worker_failures)]
     cause = getattr(failure, "_base_exc", None) or failure.__cause__ or failure
+    if isinstance(cause, Infeasible):
+        return cause
     if isinstance(cause, Diverged):
         return Diverged(str(cause), cause.term)
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]

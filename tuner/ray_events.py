@@ -17,6 +17,7 @@ from tuner.endings import ending
 from tuner.engine import Engine
 from tuner.halt import Halt
 from tuner.prices import Meter
+from tuner.ray_scheduler import LeftOutOfSnapshots
 from tuner.schedulers.decision import Decision
 from tuner.study.record import TrialRecord, TrialState
 from tuner.study.study import Study
@@ -45,14 +46,7 @@ class Listener(Protocol):
         """The trial is over; its state tells how."""
 
 
-class _LeftOutOfSnapshots:
-    """Ray pickles its driver's parts for a restore of its own; the study is the state here, and open files stay out."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
-
-
-class StudySearcher(_LeftOutOfSnapshots, Searcher):
+class StudySearcher(LeftOutOfSnapshots, Searcher):
     """Gives Ray what the engine has for a free worker."""
 
     def __init__(self, engine: Engine, folder: Path, workers: Callable[[], int]) -> None:
@@ -78,7 +72,7 @@ class StudySearcher(_LeftOutOfSnapshots, Searcher):
         """Nothing: the study is on disk."""
 
 
-class TrialEvents(_LeftOutOfSnapshots, tune.Callback):
+class TrialEvents(LeftOutOfSnapshots, tune.Callback):
     """Tells the engine first, then the listeners. (Ray passes everything by keyword.)"""
 
     def __init__(
@@ -92,6 +86,7 @@ class TrialEvents(_LeftOutOfSnapshots, tune.Callback):
 
     def on_trial_start(self, trial: Any, **_: Any) -> None:
         """A worker has taken the trial."""
+        self._tell_closed()
         number = trial.config["number"]
         self._before[number] = record = self._study.trial(number)
         for listener in self._listeners:
@@ -105,8 +100,7 @@ class TrialEvents(_LeftOutOfSnapshots, tune.Callback):
         before = self._before[number]
         if self._study.trial(number).node is None:
             self._engine.started(number, str(result.get("hostname", "unknown")))
-        # Ray adds its own entries (pid, node, times); a trial's metrics are what run_trial put beside its number.
-        metrics = {name: float(result[name]) for name in result["reported"]}
+        metrics = _metrics(result)
         busy_s = float(result["time_total_s"])
         cost = before.cost + busy_s * self._meter.rate(str(result.get("node_ip")))
         # The worker has put the files there before it reported.
@@ -124,7 +118,7 @@ class TrialEvents(_LeftOutOfSnapshots, tune.Callback):
             return
         number = trial.config["number"]
         self._drop_what_the_last_worker_left(number)
-        metrics = {name: float(result[name]) for name in result["reported"]}
+        metrics = _metrics(result)
         for listener in self._listeners:
             listener.reported(self._study.trial(number), metrics)
 
@@ -163,11 +157,15 @@ class TrialEvents(_LeftOutOfSnapshots, tune.Callback):
             if record.state is TrialState.RUNNING:
                 self._wait(self._engine.ended(record.number, TrialState.PREEMPTED))
         if self._engine.finished:
-            for record in self._engine.close("its budget is spent"):
-                self._tell_end(record)
+            self._engine.close("its budget is spent")
+        self._tell_closed()
 
     def _end(self, number: int, state: TrialState, error: str | None = None) -> None:
         self._tell_end(self._engine.ended(number, state, error))
+
+    def _tell_closed(self) -> None:
+        for record in self._engine.take_closed():
+            self._tell_end(record)
 
     def _tell_end(self, record: TrialRecord) -> None:
         self._halt.watch(record)
@@ -181,10 +179,15 @@ class TrialEvents(_LeftOutOfSnapshots, tune.Callback):
     def _drop_what_the_last_worker_left(self, number: int) -> None:
         """Its files are the trial's no more, once the present worker's are in the study."""
         old, new = self._before[number].files, self._study.trial(number).files
-        if old is None or new is None or Path(old).parent == Path(new).parent or "://" in old:
+        if old is None or new is None or Path(old).parent == Path(new).parent:
             return
         shutil.rmtree((self._folder / old).parent, ignore_errors=True)
         self._before[number] = self._before[number].without_files()
+
+
+def _metrics(result: Mapping[str, Any]) -> dict[str, float]:
+    """A trial's own: Ray adds entries (pid, node, times) to what run_trial reports."""
+    return {name: float(result[name]) for name in result["reported"]}
 
 
 def _files(trial: Any, result: Mapping[str, Any]) -> str:

@@ -9,7 +9,15 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from tuner.schedulers.decision import Decision
 
 
-class RayScheduler(FIFOScheduler):
+class LeftOutOfSnapshots:
+    """Ray pickles its driver's parts for a restore of its own; the study is the state here, and open files stay out."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+
+class RayScheduler(LeftOutOfSnapshots, FIFOScheduler):
     """Does what is decided on a report: a pause ends Ray's trial as a stop does, and a later one takes its files up.
 
     The run's own `CheckpointConfig` must not have `num_to_keep`: Ray would write a snapshot of all its trials for every
@@ -19,10 +27,6 @@ class RayScheduler(FIFOScheduler):
     def __init__(self, decide: Callable[[Trial, dict[str, Any]], Decision]) -> None:
         super().__init__()
         self._decide = decide
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Ray pickles its parts for a restore of its own; the study is the state here."""
-        return {}
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:  # noqa: ARG002 - Ray's signature, as below
         """Keep no checkpoint of the trial but the last."""

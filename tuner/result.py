@@ -5,11 +5,13 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from data.storage import whole_path, whole_text
 from tuner.finalists import Finalist, Verdict, finalists, verdict
 from tuner.front import front_of, hypervolume_of
 from tuner.observing import Observer
@@ -47,7 +49,7 @@ class SearchResult:
     halted: str | None = None  # why it ended before its budget
     notes: Sequence[str] = ()  # what did not go as it should, though the search went on
 
-    @property
+    @cached_property
     def best(self) -> TrialRecord | None:
         """The winner: of the finalists that were trained again the one with the highest lower bound, if there are any.
 
@@ -65,7 +67,7 @@ class SearchResult:
                     return self._chosen(known)
         return None
 
-    @property
+    @cached_property
     def finalists(self) -> list[Finalist]:
         """Those that were trained again with other seeds, best first."""
         return finalists(self.spec, self.trials)
@@ -75,7 +77,7 @@ class SearchResult:
         """Whether the winner differs from the runner-up, where both were trained again."""
         return verdict(self.finalists)
 
-    @property
+    @cached_property
     def front(self) -> list[TrialRecord]:
         """With several objectives, the trials that no other one beats in all of them."""
         return front_of(self.spec, self.trials) if self.spec.file.objective.also else []
@@ -88,9 +90,10 @@ class SearchResult:
 
     def _winning_checkpoint(self, best: TrialRecord) -> str | None:
         """Of the winner's trainings, its own and the repeats, the best one's."""
-        rising = self.spec.file.objective.rising
-        runs = [t for t in self.trials if best.number in (t.number, t.origin.repeats) and t.checkpoint is not None]
-        found = max(runs, key=lambda t: rising(t.curve[t.best_epoch or t.last_epoch])[0], default=None)
+        worth = self.spec.file.objective.worth
+        trained = [t for t in self.trials if best.number in (t.number, t.origin.repeats) and t.best_epoch is not None]
+        kept = [trial for trial in trained if trial.checkpoint is not None]
+        found = max(kept, key=lambda trial: worth(trial.values), default=None)
         return None if found is None else found.checkpoint
 
     @property
@@ -127,10 +130,7 @@ class SearchResult:
         if not front:
             return None
         names = self.spec.file.objective.metrics
-        points = [
-            {"number": t.number, **dict(zip(names, t.curve[t.best_epoch or 0], strict=True)), "sampled": t.sampled}
-            for t in front
-        ]
+        points = [{"number": t.number, **dict(zip(names, t.values, strict=True)), "sampled": t.sampled} for t in front]
         volume, reference = hypervolume_of(self.spec, self.trials)
         return {"trials": points, "hypervolume": volume, "reference": dict(zip(names, reference, strict=True))}
 
@@ -151,17 +151,15 @@ class SearchResult:
         best = self.best
         if best is not None:
             tree = self.spec.configuration(best.sampled).model_dump(mode="json")
-            (self.folder / BEST_CONFIG).write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
+            whole_text(self.folder / BEST_CONFIG, yaml.safe_dump(tree, sort_keys=False))
             checkpoint = self._winning_checkpoint(best)
             if checkpoint is not None and (self.folder / checkpoint).is_file():
-                part = self.folder / f"{BEST_CHECKPOINT}.part"
-                shutil.copyfile(self.folder / checkpoint, part)
-                part.replace(self.folder / BEST_CHECKPOINT)
+                with whole_path(self.folder / BEST_CHECKPOINT) as part:
+                    shutil.copyfile(self.folder / checkpoint, part)
 
     def write_summary(self) -> None:
         """Write what `--json` prints into the search's folder."""
-        text = json.dumps(self.as_dict(), indent=2)
-        (self.folder / RESULT_FILE).write_text(text + "\n", encoding="utf-8")
+        whole_text(self.folder / RESULT_FILE, json.dumps(self.as_dict(), indent=2) + "\n")
 
 
 def read_result(folder: Path) -> SearchResult:

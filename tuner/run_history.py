@@ -66,7 +66,7 @@ def _record(client: MlflowClient, run: Run, spec: SearchSpec) -> TrialRecord | N
     ]
     epochs = sorted(set.intersection(*(set(values) for values in history)))
     curve = {epoch: tuple(values[epoch] for values in history) for epoch in epochs}
-    best = max(curve, key=lambda epoch: spec.file.objective.rising(curve[epoch])[0], default=None)
+    best = max(curve, key=lambda epoch: spec.file.objective.worth(curve[epoch]), default=None)
     return TrialRecord(int(run.data.tags["trial"]), Origin({}), {**default, **config}, TrialState(state), curve, best)
 
 

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from data.dataset import Dataset
 from data.errors import InputError
+from data.storage import whole_text
 from tuner.output import new_folder
 from tuner.spec.search_spec import SearchSpec
 from tuner.study.database import URL_VARIABLE
@@ -61,7 +62,7 @@ def begun(spec: SearchSpec, dataset: Dataset, out: Path | None, *, resume: bool)
     if not (resume and folder.is_dir() and {file.name for file in folder.iterdir()} <= {SPEC_FILE, LOCK_FILE}):
         new_folder(folder)
     spec.write(folder / SPEC_FILE)
-    _write(folder / IDENTITY_FILE, json.dumps(asdict(identity), indent=2) + "\n")
+    whole_text(folder / IDENTITY_FILE, json.dumps(asdict(identity), indent=2) + "\n")
     return folder, identity
 
 
@@ -115,9 +116,3 @@ def _resumed(spec: SearchSpec, dataset: Dataset, folder: Path) -> Identity:
 
 def _differences(old: Mapping[str, object], new: Mapping[str, object]) -> set[str]:
     return {key for key in {*old, *new} if old.get(key) != new.get(key)}
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)

@@ -84,7 +84,7 @@ def _run(assignment: Assignment, job: TrialJob) -> dict[str, object] | None:
         else:
             _run_here(assignment, job)
     except Infeasible as error:
-        return {"infeasible": str(error), "violation": error.violation, "costs": error.costs}
+        return {"infeasible": str(error), "violation": error.violation}
     except Diverged as error:
         return {"diverged": str(error)}
     except (MemoryError, torch.OutOfMemoryError) as error:
@@ -108,7 +108,7 @@ def leg_name(number: int, leg: int) -> str:
 def left_behind(assignment: Assignment) -> tune.Checkpoint | None:
     """What the worker before this one left; None if there was none, or if its files are gone."""
     files = assignment["files"]
-    if files is None or ("://" not in files and not Path(files).is_dir()):
+    if files is None or not Path(files).is_dir():
         return None
     return tune.Checkpoint(files)
 
@@ -159,9 +159,13 @@ class Infeasible(Exception):  # noqa: N818 - an outcome, not a fault
     """The configuration breaks a constraint."""
 
     def __init__(self, broken: str, violation: float, costs: dict[str, float]) -> None:
-        super().__init__(broken)
+        super().__init__(broken, violation, costs)  # all of them, for it travels between processes
+        self.broken = broken
         self.violation = violation
         self.costs = costs
+
+    def __str__(self) -> str:
+        return self.broken
 
 
 def _affordable(config: TrialConfig, dataset: Dataset, job: TrialJob) -> dict[str, float]:

@@ -4,6 +4,7 @@ HOME holds spec.yaml, the dataset and `epochs.log`, to which every trained epoch
 """
 
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from model.training.run_folder import BEST, LAST
 from model.trial_config import TrialConfig
 from tuner.trial import TrainFunction
 
+ROOT = Path(__file__).parent.parent.parent
 EPOCH_S = 0.4
 LOG = "epochs.log"
 
@@ -48,6 +50,18 @@ def formula(log: Path) -> TrainFunction:
             )  # fmt: skip
 
     return train
+
+
+def start_search(home: Path, out: Path, **further: str) -> "subprocess.Popen[bytes]":
+    """This module as a process, with nothing of the caller's clusters and stores; it appends to HOME/driver.log."""
+    environment = {name: text for name, text in os.environ.items() if not name.startswith(("RAY_", "AWS_"))}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    environment |= {"PYTHONPATH": str(ROOT), "RAY_worker_niceness": "0"}  # they share two cores with servers
+    with (home / "driver.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.system.formula_search", str(home), str(out)],
+            cwd=home, env=environment | further, stdout=log, stderr=log,
+        )  # fmt: skip
 
 
 def main(home: Path, out: Path) -> None:

@@ -125,3 +125,17 @@ def postgres(name: str) -> Iterator[Postgres]:
             yield server
         finally:
             server.stop()
+
+
+@contextmanager
+def studies_and_runs(name: str, home: Path) -> Iterator[tuple[Postgres, MlflowServer]]:
+    """PostgreSQL with a database for studies, and MLflow's server over another one of it."""
+    with postgres(name) as database:
+        for each in ("studies", "runs"):
+            database.make(each)
+        server = MlflowServer(home, database.url("runs"))
+        server.start()
+        try:
+            yield database, server
+        finally:
+            server.stop()

@@ -17,8 +17,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from optuna.trial import TrialState as OptunaState
 
-from tests.system.formula_search import LOG, value
-from tests.system.servers import MlflowServer, Postgres, postgres, until
+from tests.system.formula_search import LOG, start_search, value
+from tests.system.servers import MlflowServer, Postgres, studies_and_runs, until
 from tests.tuner.tiny_dataset import make_dataset
 from tuner.assembly import scheduler_of
 from tuner.schedulers.decision import Past
@@ -29,7 +29,6 @@ from tuner.study.study import read_trials
 
 pytestmark = pytest.mark.system
 
-ROOT = Path(__file__).parent.parent.parent
 TRIALS, EPOCHS = 40, 9
 DRIVER_KILLS, WORKER_KILLS, OUTAGES = 20, 20, 3
 SEED = 20_250_101
@@ -61,19 +60,9 @@ class Chaos:
         self.story.append(f"{time.monotonic() - self._began:7.1f} s  {what}")
 
     def driver(self) -> "subprocess.Popen[bytes]":
-        environment = {name: text for name, text in os.environ.items() if not name.startswith(("RAY_", "AWS_"))}
-        environment |= {
-            "MLFLOW_TRACKING_URI": self.server.uri,
-            "SPIKETUNE_STUDY_URL": self.database.url("studies"),
-            "PYTHONPATH": str(ROOT),
-            "RAY_worker_niceness": "0",  # they share two cores with four servers
-        }
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        with (self.home / "driver.log").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "tests.system.formula_search", str(self.home), str(self.out)],
-                cwd=self.home, env=environment, stdout=log, stderr=log,
-            )  # fmt: skip
+        return start_search(
+            self.home, self.out, MLFLOW_TRACKING_URI=self.server.uri, SPIKETUNE_STUDY_URL=self.database.url("studies")
+        )
 
     def trained(self) -> list[tuple[float, int, int]]:
         """Box weight, epoch and process of every epoch that was ever trained."""
@@ -110,18 +99,13 @@ def chaos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chaos]:
     home.chmod(0o755)
     (home / "spec.yaml").write_text(SPEC)
     make_dataset(home / "recordings", home / "dataset")
-    with postgres("chaos") as database:
-        for name in ("studies", "runs"):
-            database.make(name)
-        server = MlflowServer(home, database.url("runs"))
-        server.start()
+    with studies_and_runs("chaos", home) as (database, server):
         chaos = Chaos(home, database, server)
         try:
             befall(chaos)
             yield chaos
         finally:
             chaos.over.set()
-            server.stop()
 
 
 def befall(chaos: Chaos) -> None:

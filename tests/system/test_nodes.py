@@ -1,8 +1,5 @@
 """A cluster whose nodes come and go: trials of a lost node go on elsewhere, and a new node is used."""
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +7,7 @@ from pathlib import Path
 import pytest
 from ray.cluster_utils import Cluster
 
-from tests.system.formula_search import LOG, value
+from tests.system.formula_search import LOG, ROOT, start_search, value
 from tests.system.servers import until
 from tests.tuner.tiny_dataset import make_dataset
 from tuner.search_folder import read_identity
@@ -19,7 +16,6 @@ from tuner.study.study import read_trials
 
 pytestmark = pytest.mark.system
 
-ROOT = Path(__file__).parent.parent.parent
 TRIALS, EPOCHS = 6, 12
 SPEC = f"""\
 name: nodes
@@ -55,11 +51,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def run(home: Path, cluster: Cluster, doomed: object) -> None:
     """Take a node away as soon as both train, and give another one back."""
-    with (home / "driver.log").open("wb") as log:
-        driver = subprocess.Popen(
-            [sys.executable, "-m", "tests.system.formula_search", str(home), str(home / "out")],
-            cwd=home, stdout=log, stderr=log, env={**os.environ, "RAY_ADDRESS": cluster.address},
-        )  # fmt: skip
+    driver = start_search(home, home / "out", RAY_ADDRESS=cluster.address, RAY_AUTH_MODE="disabled")
     until(lambda: len({line.split()[2] for line in trained(home)}) >= 2 or driver.poll() is not None)
     assert driver.poll() is None, (home / "driver.log").read_text()[-3000:]
     cluster.remove_node(doomed, allow_graceful=False)

@@ -1,8 +1,5 @@
 """Three searches at once, with PostgreSQL for the studies of all of them and for MLflow."""
 
-import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,15 +10,14 @@ import pytest
 from mlflow import MlflowClient
 from optuna.trial import TrialState as OptunaState
 
-from tests.system.formula_search import value
-from tests.system.servers import MlflowServer, Postgres, postgres
+from tests.system.formula_search import start_search, value
+from tests.system.servers import MlflowServer, Postgres, studies_and_runs
 from tests.tuner.tiny_dataset import make_dataset
 from tuner.search_folder import read_identity
 from tuner.study.study import read_trials
 
 pytestmark = pytest.mark.system
 
-ROOT = Path(__file__).parent.parent.parent
 DRIVERS, TRIALS, EPOCHS = 3, 8, 4
 SPEC = f"""\
 name: shared
@@ -48,33 +44,22 @@ class Shared:
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
     home = tmp_path_factory.mktemp("shared")
     make_dataset(home / "recordings", home / "dataset")
-    with postgres("shared") as database:
-        for name in ("studies", "runs"):
-            database.make(name)
-        server = MlflowServer(home, database.url("runs"))
-        server.start()
-        try:
-            yield Shared(database, server, run_all(home, database, server))
-        finally:
-            server.stop()
+    with studies_and_runs("shared", home) as (database, server):
+        yield Shared(database, server, run_all(home, database, server))
 
 
 def run_all(home: Path, database: Postgres, server: MlflowServer) -> list[Path]:
     """Start all searches before waiting for any; the folders they wrote."""
-    environment = {name: text for name, text in os.environ.items() if not name.startswith(("RAY_", "AWS_"))}
-    environment |= {"MLFLOW_TRACKING_URI": server.uri, "SPIKETUNE_STUDY_URL": database.url("studies")}
-    environment |= {"PYTHONPATH": str(ROOT), "RAY_worker_niceness": "0"}
+    stores = {"MLFLOW_TRACKING_URI": server.uri, "SPIKETUNE_STUDY_URL": database.url("studies")}
     running = []
     for seed in range(DRIVERS):
         folder = home / f"driver{seed}"
         folder.mkdir()
         (folder / "spec.yaml").write_text(SPEC.replace("SEED", str(seed)))
         (folder / "dataset").symlink_to(home / "dataset")
-        with (folder / "log").open("wb") as log:
-            command = [sys.executable, "-m", "tests.system.formula_search", str(folder), str(folder / "out")]
-            running.append(subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log))
+        running.append(start_search(folder, folder / "out", **stores))
     for seed, process in enumerate(running):
-        assert process.wait(600) == 0, (home / f"driver{seed}" / "log").read_text()[-3000:]
+        assert process.wait(600) == 0, (home / f"driver{seed}" / "driver.log").read_text()[-3000:]
     return [home / f"driver{seed}" / "out" for seed in range(DRIVERS)]
 
 

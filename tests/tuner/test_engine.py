@@ -54,7 +54,7 @@ class Bench:
     def die(self) -> None:
         """A new process finds the study, and nothing else."""
         study_id = self.storage.get_study_id_from_name("tiny-1")
-        self.study = Study(self.storage, study_id, "tiny-1", self.spec, self.folder)
+        self.study = Study(self.storage, study_id, "tiny-1", self.spec)
         self._engine()
 
     def fill(self) -> None:
@@ -134,10 +134,10 @@ def test_a_search_that_dies_again_and_again_does_each_epoch_once_and_its_rungs_a
     assert len(records) == 12
     assert {record.state for record in records} == {TrialState.COMPLETE, TrialState.STOPPED}
     # The default's are rung values as well: it is compared with, and never waits.
-    expected = {1: {}, 3: {}} if not records else {
+    expected = {
         rung: {r.number: value_at(float(r.config["loss.box"]), rung) for r in records if r.epochs >= rung}
         for rung in (1, 3)
-    }  # fmt: skip
+    }
     assert unpromoted(bench.scheduler.rungs()) == [(0, rung, values) for rung, values in expected.items()]
 
 
@@ -263,3 +263,12 @@ def test_a_dead_net_is_stopped_and_the_reason_is_kept(bench: Bench) -> None:
         )
         assert (decision, why) == (Decision.CONTINUE, None)  # the default is left alone
     assert bench.study.trial(0).diagnosis == told
+
+
+def test_trials_that_end_where_they_wait_are_told_once(bench: Bench) -> None:
+    records = bench.finish()
+    told = bench.engine.take_closed()
+    waited = {record.number for record in records if record.state is TrialState.STOPPED}
+    assert {record.number for record in told} == waited
+    assert {record.state for record in told} == {TrialState.STOPPED}
+    assert bench.engine.take_closed() == []

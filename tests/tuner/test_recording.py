@@ -12,36 +12,17 @@ from tests.tuner.recorded_search import (
     end,
     essence,
     live,
-    new_search,
     raising,
     record_all,
     search_facts,
     trial,
 )
 from tests.tuner.recording_store import Store, away
-from tuner.recording import background, writer
+from tuner.recording import background
 from tuner.recording.background import drain
 from tuner.recording.recorder import Recorder
 
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(writer, "FIRST_WAIT_S", 0.001)
-    monkeypatch.setattr(writer, "LONGEST_WAIT_S", 0.002)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-
-
-@pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> Store:
-    kept = Store()
-    monkeypatch.setattr(background, "connect", lambda _: kept)
-    return kept
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return new_search(tmp_path / "search")
+pytestmark = pytest.mark.usefixtures("impatient_writer")
 
 
 def test_a_search_its_trials_and_their_repeats_are_runs_below_one_another(store: Store, folder: Path) -> None:

@@ -18,31 +18,13 @@ from tests.tuner.recorded_search import (
     record_all,
 )
 from tests.tuner.recording_store import Killed, Store, Told, away, ill, refused
-from tuner.recording import background, writer
+from tuner.recording import background
 from tuner.recording.background import drain
 from tuner.recording.runs import Runs
 from tuner.recording.spool import Spool
 from tuner.recording.writer import Writer
 
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(writer, "FIRST_WAIT_S", 0.001)
-    monkeypatch.setattr(writer, "LONGEST_WAIT_S", 0.002)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-
-
-@pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> Store:
-    kept = Store()
-    monkeypatch.setattr(background, "connect", lambda _: kept)
-    return kept
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return new_search(tmp_path / "search")
+pytestmark = pytest.mark.usefixtures("impatient_writer")
 
 
 def unreachable() -> Store:

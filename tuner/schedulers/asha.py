@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from tuner.schedulers.decision import Decision, Past, Rung
 from tuner.schedulers.levels import Brackets, best_share
 from tuner.schedulers.standing import Ladder, Standing
+from tuner.schedulers.without_waiting import WithoutWaiting
 
 
-class StoppingASHA:
+class StoppingASHA(WithoutWaiting):
     """ASHA (Li et al. 2020) in its stopping variant: decides when a trial reaches a rung, and never again.
 
     A trial goes on if it is among the best 1/eta of the rung as it then is, itself included: their number is rounded
@@ -40,13 +41,6 @@ class StoppingASHA:
         if not math.isfinite(value) or (reached is not None and epoch < self._epochs and self._loses(number, reached)):
             self._stopped.setdefault(number, epoch)
         return Decision.STOP if epoch >= self._stopped.get(number, epoch + 1) else Decision.CONTINUE
-
-    def end(self, number: int) -> None:
-        """Nothing: what the trial reached keeps counting."""
-
-    def promote(self) -> int | None:
-        """Nobody ever waits."""
-        return None
 
     def restore(self, trials: Iterable[Past]) -> None:
         """Begin where the study stands; a trial whose last epoch is then told again is decided on by what is known."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tuner.schedulers.decision import Decision, Past, Rung
+from tuner.schedulers.without_waiting import WithoutWaiting
 
 MIN_TRIALS = 3  # others that have come as far, before anyone is compared; Ray's default
 
@@ -29,7 +30,7 @@ class _Progress:
         return self.total / self.reports
 
 
-class MedianStopping:
+class MedianStopping(WithoutWaiting):
     """Google Vizier's rule (Golovin et al. 2017, section 3.2.1), against all that came as far instead of the completed.
 
     At an epoch, a trial is stopped whose best value so far is strictly below the median of the other trials' averages
@@ -54,13 +55,6 @@ class MedianStopping:
             progress.stopped = epoch if progress.stopped is None else progress.stopped
         stopped = progress.stopped is not None and epoch >= progress.stopped
         return Decision.STOP if stopped else Decision.CONTINUE
-
-    def end(self, number: int) -> None:
-        """Nothing: what the trial reported keeps counting."""
-
-    def promote(self) -> int | None:
-        """Nobody ever waits."""
-        return None
 
     def restore(self, trials: Iterable[Past]) -> None:
         """Begin where the study stands. An epoch told again is not compared anew."""

@@ -3,21 +3,15 @@
 from collections.abc import Iterable
 
 from tuner.schedulers.decision import Decision, Past, Rung
+from tuner.schedulers.without_waiting import WithoutWaiting
 
 
-class NeverStops:
+class NeverStops(WithoutWaiting):
     """Lets every trial go on, whatever it reports."""
 
     def report(self, number: int, epoch: int, value: float) -> Decision:  # noqa: ARG002 - the protocol's
         """CONTINUE."""
         return Decision.CONTINUE
-
-    def end(self, number: int) -> None:
-        """Nothing."""
-
-    def promote(self) -> int | None:
-        """Nobody ever waits."""
-        return None
 
     def restore(self, trials: Iterable[Past]) -> None:
         """Nothing is remembered."""

@@ -73,6 +73,10 @@ class Objective(Config):
         """The objectives with the sign that makes larger better."""
         return tuple(v if mode is Mode.MAX else -v for v, mode in zip(values, self.modes, strict=True))
 
+    def worth(self, values: tuple[float, ...]) -> float:
+        """What schedulers and winners are compared by: the first objective, with the sign that makes larger better."""
+        return self.rising(values)[0]
+
 
 _RULE = re.compile(r"^\s*([a-z_0-9]+)\s*(<=|>=)\s*([-+0-9.eE]+)\s*$")
 

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from data.config import Config, problems
 from data.errors import ConfigError
+from data.storage import whole_text
 from model.training.inheriting import can_change
 from model.trial_config import TrialConfig
 from tuner.leaves import check_leaf, configured, leaves_in
@@ -82,9 +83,7 @@ class SearchSpec:
 
     def write(self, path: Path) -> None:
         """Write the spec as it is used, readable by `load_spec`."""
-        part = path.with_suffix(".part")
-        part.write_text(yaml.safe_dump(self.as_tree(), sort_keys=False), encoding="utf-8")
-        part.replace(path)
+        whole_text(path, yaml.safe_dump(self.as_tree(), sort_keys=False))
 
 
 def load_spec(path: Path, trials: int | None = None) -> SearchSpec:

@@ -123,6 +123,17 @@ class TrialRecord:
         return len(self.curve)
 
     @property
+    def values(self) -> tuple[float, ...]:
+        """The objectives at the best epoch, as reported.
+
+        Raises:
+            KeyError: there is none.
+        """
+        if self.best_epoch is None:
+            raise KeyError(f"trial {self.number} has no best epoch")
+        return self.curve[self.best_epoch]
+
+    @property
     def scores(self) -> dict[str, float] | None:
         """AP of the best epoch."""
         return None if self.metrics is None else {name: self.metrics[name] for name in SCORES}

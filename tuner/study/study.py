@@ -21,9 +21,8 @@ from tuner.study.rows import OPTUNA_STATES, RUN, epoch_row, new_row, read_record
 class Study:
     """Keeps what becomes of trials; in memory for its one writer, in the database for good."""
 
-    def __init__(self, storage: BaseStorage, study_id: int, search_id: str, spec: SearchSpec, folder: Path) -> None:
+    def __init__(self, storage: BaseStorage, study_id: int, search_id: str, spec: SearchSpec) -> None:
         self.search_id = search_id
-        self.folder = folder
         self._storage = storage
         self._study_id = study_id
         self._space: Space = spec.space
@@ -50,7 +49,7 @@ class Study:
         storage.set_study_user_attr(study_id, "search_id", search_id)
         storage.set_study_user_attr(study_id, "default", spec.default.leaves())
         storage.set_study_user_attr(study_id, "objectives", list(spec.file.objective.metrics))
-        return cls(storage, study_id, search_id, spec, folder)
+        return cls(storage, study_id, search_id, spec)
 
     @classmethod
     def resume(cls, folder: Path, spec: SearchSpec, search_id: str) -> "Study":
@@ -60,7 +59,7 @@ class Study:
             study_id = storage.get_study_id_from_name(search_id)
         except KeyError:
             return cls.create(folder, spec, search_id, storage)
-        return cls(storage, study_id, search_id, spec, folder)
+        return cls(storage, study_id, search_id, spec)
 
     def set_default(self, default: Leaves) -> None:
         """Take this default configuration; there are no trials yet."""
@@ -124,7 +123,7 @@ class Study:
         if state not in LOST and record.best_epoch is None:
             state, error = TrialState.FAILED, error or f"no epoch reported a finite {self._objectives[0]}"
         self._attribute(number, "end", {"state": state.value, "error": error})
-        values = None if state in LOST or record.best_epoch is None else list(record.curve[record.best_epoch])
+        values = None if state in LOST or record.best_epoch is None else list(record.values)
         self._state(number, OPTUNA_STATES[state], values)
         return self._replace(number, state=state, error=error)
 
