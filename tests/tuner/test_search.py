@@ -18,6 +18,7 @@ from model.prediction import Validation
 from model.training.report import EpochReport
 from model.training.run_folder import BEST, LAST
 from model.trial_config import TrialConfig
+from tuner import tracking
 from tuner.result import SearchResult, read_result
 from tuner.search import run_search
 from tuner.spec.search_spec import SearchSpec, load_spec
@@ -277,6 +278,7 @@ def test_three_trials_with_the_same_error_end_the_search(
     train = training(home / "more", lambda _: True)
     # Also without MLflow: a server that is gone is noted, and the search goes its way.
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setattr(tracking, "FINISH_S", 1.0)
     with pytest.raises(TrainingError, match="3 trials in a row failed with the same error: RuntimeError: this one"):
         run_search(spec, dataset, home / "failing", train_function=train)
     failing = read_result(home / "failing")
