@@ -10,13 +10,13 @@ from data.batches import Batch
 from data.dataset import Dataset
 from data.errors import TrainingError
 from data.loading import LoadingPlan, TrainingLoader
-from data.manifest import Split
 from data.sampling import Order
 from model.compilation import resolve_compile
 from model.initial import initial_detector
 from model.loss import DetectionLoss
 from model.team import joined
 from model.training.config import AUTO, Compile
+from model.training.lessons import lessons
 from model.training.memory import give_back, is_out_of_memory, measured_peak, trial_share_bytes
 from model.training.precision import Numerics, resolve_precision
 from model.trial_config import TrialConfig
@@ -131,7 +131,7 @@ def _first_batch(config: TrialConfig, dataset: Dataset) -> Batch:
         epochs=training.epochs,
         seed=training.seed,
     )
-    return next(iter(TrainingLoader(dataset.shards(Split.TRAIN), data, plan).epoch(1)))
+    return next(iter(TrainingLoader(lessons(dataset, training), data, plan).epoch(1)))
 
 
 class _Probe:

@@ -70,6 +70,8 @@ class TrainingConfig(Config):
     min_gain: float = Field(0.0, ge=0, le=1)  # mAP that counts as gain
     most_skipped: int = Field(10, ge=1)  # steps in a row that are not finite, after which a training has diverged
     phases: tuple[Phase, ...] = ()  # cheaper parts before the full one, whose epochs count among `epochs`
+    # A final training: the numbers on val say nothing then, so the last epoch's weights are the ones that are kept.
+    with_val: bool = False  # the recordings of val are trained on, too
     check: bool = False  # look for the operation behind every number that is not finite, and refuse random kernels
     checkpoint: CheckpointConfig = CheckpointConfig()
 
@@ -87,6 +89,10 @@ class TrainingConfig(Config):
             raise ValueError(f"ema_decay={self.ema_decay} and swa_epochs={self.swa_epochs}: two averages; set one to 0")
         if self.swa_epochs > self.epochs:
             raise ValueError(f"swa_epochs={self.swa_epochs} must not exceed epochs={self.epochs}")
+        if self.with_val and self.patience is not None:
+            raise ValueError(
+                f"patience={self.patience} waits for gains on val, which with_val trains on; set it to null"
+            )
         if self.patience is None and self.min_gain:
             raise ValueError(f"min_gain={self.min_gain} but patience is not set, so it is never read; set patience")
         before = sum(phase.epochs for phase in self.phases)

@@ -157,7 +157,7 @@ class _Run:
         if trainer.plan.first != standing.phase_first:
             # What a cheaper phase reached says little of this one.
             standing.phase_first, standing.best, standing.gain_from = trainer.plan.first, -1.0, -1.0
-        best = precision.ap > standing.best
+        best = precision.ap > standing.best or training.with_val
         standing.best = max(standing.best, precision.ap)
         if precision.ap > standing.gain_from + training.min_gain or standing.gain_from < 0:
             standing.gained, standing.gain_from = epoch, precision.ap

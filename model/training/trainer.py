@@ -13,7 +13,6 @@ from data.class_balance import balanced_weights
 from data.dataset import Dataset
 from data.errors import Diverged
 from data.loading import LoadingPlan, TrainingLoader
-from data.manifest import Split
 from model.compilation import compile_detector, resolve_compile
 from model.detector import SpikingDetector
 from model.evaluation.average_precision import AveragePrecision
@@ -26,6 +25,7 @@ from model.schedule import go_to, make_schedule
 from model.team import Team, joined, parallel
 from model.training.averaging import WeightAverage, refresh_norms
 from model.training.config import Compile
+from model.training.lessons import lesson_counts, lessons
 from model.training.phases import PhasePlan, phase_plans
 from model.training.precision import Numerics, resolve_precision
 from model.training.report import StepReport, StepSeconds
@@ -122,7 +122,7 @@ class Trainer:
             ranks=self.team.ranks,
             recordings=plan.recordings,
         )
-        shards = self.dataset.shards(Split.TRAIN)
+        shards = lessons(self.dataset, training)
         self.plan = plan
         self.loader = TrainingLoader(shards, plan.config.data, loading)
         shards = self.dataset.shards(self._validation.split)
@@ -218,7 +218,7 @@ class Trainer:
 
     def _shown(self, group: list[Batch]) -> str:
         """The windows of a step, for who looks for what broke a loss."""
-        shards = self.dataset.shards(Split.TRAIN)
+        shards = lessons(self.dataset, self.config.training)
         windows = [window for batch in group for window in batch.windows]
         return ", ".join(f"{shards[window.recording].name} at {window.label_us / 1e6:.3f} s" for window in windows)
 
@@ -226,4 +226,4 @@ class Trainer:
 def _class_weights(config: TrialConfig, dataset: Dataset, device: torch.device) -> torch.Tensor | None:
     if config.loss.class_weights is ClassWeights.NONE:
         return None
-    return torch.from_numpy(balanced_weights(dataset.class_counts(Split.TRAIN))).to(device)
+    return torch.from_numpy(balanced_weights(lesson_counts(dataset, config.training))).to(device)

@@ -9,7 +9,7 @@ import torch
 
 from data.batches import Batch
 from data.dataset import Dataset
-from data.errors import DatasetError, Diverged
+from data.errors import ConfigError, DatasetError, Diverged
 from data.manifest import Split
 from model.checkpoint import load_checkpoint
 from model.detector import SpikingDetector
@@ -17,6 +17,7 @@ from model.evaluation.average_precision import AveragePrecision
 from model.evaluation.protocol import evaluate_checkpoint
 from model.loss import DetectionLoss
 from model.prediction import Validation, WindowResult
+from model.training.lessons import lesson_counts
 from model.training.report import EpochReport, StepReport
 from model.training.run import train
 from model.training.trainer import Trainer
@@ -342,3 +343,28 @@ def test_an_average_of_the_weights_is_what_is_measured_and_kept(tiny_dataset: Da
     name = next(name for name, value in raw.items() if value.dim() == 4)
     assert not torch.equal(raw[name], averaged[name])
     assert all(torch.equal(kept[each], averaged[each]) for each in kept)
+
+
+def test_a_final_training_learns_from_val_too_and_keeps_the_last_epoch(
+    tiny_dataset: Dataset, tmp_path: Path, scripted_map: Callable[[list[float]], None]
+) -> None:
+    scripted_map([0.3, 0.1])
+    told: list[int] = []
+    config = trial(training__with_val=True, training__windows_per_epoch=None)
+    for report in train(config, tiny_dataset, tmp_path, device="cpu"):
+        told.append(report.steps)
+        assert report.best
+    # 18 label times (100 to 950 ms) of each of four recordings, in steps of four; of two recordings it would be 9.
+    assert told == [18, 18]
+    assert load_checkpoint(tmp_path / "best.safetensors").epoch == 2
+
+
+def test_patience_is_refused_where_val_is_trained_on() -> None:
+    with pytest.raises(ConfigError, match="patience=2 waits for gains on val, which with_val trains on"):
+        trial(training__with_val=True, training__patience=2)
+
+
+def test_class_weights_count_the_boxes_of_all_that_is_trained_on(tiny_dataset: Dataset) -> None:
+    both = lesson_counts(tiny_dataset, trial(training__with_val=True).training)
+    assert (both == [72, 72]).all()  # 18 label times of two boxes in each of four recordings
+    assert (lesson_counts(tiny_dataset, trial().training) == [36, 36]).all()

@@ -321,3 +321,17 @@ def test_the_specification_in_the_documentation_is_sound(tmp_path: Path) -> None
     text = (Path(__file__).parents[2] / "docs" / "search.md").read_text()
     spec = load_spec(write(tmp_path, text.split("```yaml\n")[1].split("```")[0]))
     assert "model.neuron.decay" in spec.space.leaves
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("loss.box: {log", "training.with_val: {choice: [true, false]}\n  loss.box: {log"), "spiketune promote"),
+        (("  loss: {cls: 2.0}", "  training.with_val: true"), "set objective.split=train"),
+    ],
+)
+def test_a_search_cannot_be_measured_on_what_its_trials_learn_from(
+    tmp_path: Path, change: tuple[str, str], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load_spec(write(tmp_path, SPEC.replace(*change)))

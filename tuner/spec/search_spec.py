@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from data.config import Config, problems
 from data.errors import ConfigError
+from data.manifest import Split
 from data.storage import whole_text
 from model.training.inheriting import can_change
 from model.trial_config import TrialConfig
@@ -24,6 +25,7 @@ from tuner.spec.space_section import branches_of, unnested
 
 EPOCHS = "training.epochs"  # set by the budget, never by base or space
 PHASES = "training.phases"
+WITH_VAL = "training.with_val"
 
 
 class SearchFile(Config):
@@ -104,6 +106,7 @@ def load_spec(path: Path, trials: int | None = None) -> SearchSpec:
     _check_budget(source, file)
     default = _default(source, file)
     _check_phases(source, file, default)
+    _check_held_out(source, file, default)
     space = _space(source, file, default)
     _check_population(source, file, space)
     return SearchSpec(file, default, space, _start_with(source, file, default))
@@ -120,6 +123,14 @@ def _check_phases(source: Located, file: SearchFile, default: TrialConfig) -> No
     if file.scheduler.fidelity is Fidelity.PHASES and not default.training.phases:
         where = source.where(("scheduler", "fidelity"))
         raise ConfigError(f"{where}: rungs are the ends of {PHASES}, of which base has none; add them, or use 'epochs'")
+
+
+def _check_held_out(source: Located, file: SearchFile, default: TrialConfig) -> None:
+    if default.training.with_val and file.objective.split is Split.VAL:
+        where = source.where(("objective", "split"))
+        raise ConfigError(
+            f"{where}: {WITH_VAL} trains on val, which then compares nothing; set objective.split=train, or drop it"
+        )
 
 
 def _check_population(source: Located, file: SearchFile, space: Space) -> None:
@@ -171,6 +182,11 @@ def _space(source: Located, file: SearchFile, default: TrialConfig) -> Space:
             raise ConfigError(
                 f"{source.where(('space', leaf))}: {leaf} is read where tracks are measured, and changes nothing that "
                 "a search maximises; set it in base, and compare values with `spiketune evaluate --tracking --set`"
+            )
+        if leaf == WITH_VAL:
+            raise ConfigError(
+                f"{source.where(('space', leaf))}: {leaf} decides what trials learn from, so that they cannot be "
+                "compared; retrain the winner with `spiketune promote --retrain --with-val`"
             )
         _refuse_epochs(source, ("space", leaf), leaf)
         for key, branch in branches_of(source, leaf, given):
