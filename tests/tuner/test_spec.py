@@ -108,12 +108,6 @@ def test_trials_can_be_overridden_and_must_be_positive(tmp_path: Path) -> None:
         load_spec(path, trials=0)
 
 
-@pytest.mark.parametrize("name", ["quickstart", "pedro"])
-def test_the_specs_that_come_along_are_sound(name: str) -> None:
-    spec = load_spec(Path(__file__).parents[2] / "search_spaces" / f"{name}.yaml")
-    assert spec.file.name == name
-
-
 @dataclasses.dataclass(frozen=True)
 class Mistake:
     old: str
