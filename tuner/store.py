@@ -2,6 +2,10 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 EXPERIMENT = "spiketune"
 DEFAULT_FOLDER = Path("runs")
@@ -21,3 +25,12 @@ def artifact_folder() -> Path | None:
     uri = tracking_uri()
     prefix = "sqlite:///"
     return Path(uri.removeprefix(prefix)).absolute().parent / "mlartifacts" if uri.startswith(prefix) else None
+
+
+def experiment_id(client: "MlflowClient") -> str | None:
+    """The id of the experiment that holds all runs, made where there is none; None if somebody has deleted it."""
+    known = client.get_experiment_by_name(EXPERIMENT)
+    if known is None:
+        artifacts = artifact_folder()
+        return str(client.create_experiment(EXPERIMENT, artifacts.as_uri() if artifacts else None))
+    return str(known.experiment_id) if known.lifecycle_stage == "active" else None

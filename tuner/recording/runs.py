@@ -8,7 +8,7 @@ from mlflow.entities import Metric, Param, RunTag
 
 from tuner.recording.records import SEARCH, Batch, Close, Open, Params, Record, Upload
 from tuner.recording.verdict import Barred, Refused
-from tuner.store import EXPERIMENT, artifact_folder
+from tuner.store import EXPERIMENT, experiment_id
 
 _PARAM_LENGTH = 6000  # MLflow's limit for a parameter's value
 _TAG_LENGTH = 5000  # of a tag's, in stores of all versions
@@ -124,15 +124,9 @@ class Runs:
 
     def _experiment(self) -> str:
         if self._experiment_id is None:
-            known = self._client.get_experiment_by_name(EXPERIMENT)
-            if known is None:
-                artifacts = artifact_folder()
-                made = self._client.create_experiment(EXPERIMENT, artifacts.as_uri() if artifacts else None)
-                self._experiment_id = str(made)
-            elif known.lifecycle_stage != "active":
+            self._experiment_id = experiment_id(self._client)
+            if self._experiment_id is None:
                 raise Barred(f"the experiment '{EXPERIMENT}' is deleted; restore it or set MLFLOW_TRACKING_URI")
-            else:
-                self._experiment_id = str(known.experiment_id)
         return self._experiment_id
 
 
