@@ -12,7 +12,7 @@ from rich.table import Table
 
 from tuner.result import SearchResult
 from tuner.spec.objective import Mode
-from tuner.spec.search_spec import SearchSpec
+from tuner.spec.search_spec import EPOCHS, SearchSpec
 from tuner.study.record import DEFAULT_TRIAL, TrialKind, TrialRecord, TrialState
 
 _COLOURS = {
@@ -70,7 +70,7 @@ class Display:
         if trial.last_epoch:
             self._line(f"trial {trial.number} goes on after epoch {trial.last_epoch}")
         else:
-            self._line(f"trial {trial.number} started: {_told(trial)}")
+            self._line(f"trial {trial.number} started: {self._named(trial)}")
 
     def waiting(self, trial: TrialRecord) -> None:
         """Show a trial that has given up its worker."""
@@ -84,7 +84,7 @@ class Display:
         if metrics["best"]:
             self._best[trial.number] = metrics
         self._line(
-            f"trial {trial.number} epoch {metrics['epoch']:.0f}/{self._spec.file.budget.epochs} "
+            f"trial {trial.number} epoch {metrics['epoch']:.0f}/{self._epochs(trial)} "
             f"mAP {metrics['map']:.4f} mAP50 {metrics['map50']:.4f}{self._best_so_far()}{self._left()}"
         )
 
@@ -114,12 +114,20 @@ class Display:
         return table
 
     def _row(self, number: int) -> list[str]:
-        trial, epochs = self._trials[number], self._spec.file.budget.epochs
+        trial = self._trials[number]
         best = self._best.get(number)
         scores = [f"{best['map']:.3f}", f"{best['map50']:.3f}"] if best else ["", ""]
         mark = "* " if number == self._leader() else "  "
         state = f"[{_COLOURS[trial.state]}]{trial.state.value}[/]"
-        return [f"{mark}{number}", state, f"{trial.last_epoch}/{epochs}", *scores, _told(trial)]
+        return [f"{mark}{number}", state, f"{trial.last_epoch}/{self._epochs(trial)}", *scores, self._named(trial)]
+
+    def _named(self, trial: TrialRecord) -> str:
+        names = self._spec.file.names
+        return names[trial.number] if trial.number < len(names) else _told(trial)
+
+    def _epochs(self, trial: TrialRecord) -> int:
+        """How many it is to have if it is not stopped."""
+        return int(trial.config.get(EPOCHS, self._spec.file.budget.epochs))
 
     def _leader(self) -> int | None:
         objective = self._spec.file.objective

@@ -1,6 +1,6 @@
 """A listener of the search that has MLflow's writer record it; the study hears which runs they became."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,9 @@ FINISH_S = 30.0  # to wait for MLflow at the end; what is not written by then is
 class Tracker:
     """Tells the recorder of trials. `notes` says what went wrong, if anything did."""
 
-    def __init__(self, recorder: Recorder, study: Study) -> None:
+    def __init__(self, recorder: Recorder, study: Study, names: Sequence[str] = ()) -> None:
         self.notes: list[str] = []
+        self._names = names
         self._recorder = recorder
         self._study = study
 
@@ -34,7 +35,7 @@ class Tracker:
         """Start the writer, and tell it what an earlier process did not come to."""
         params = _flat(spec.file.model_dump(mode="json"))
         facts = SearchFacts(identity.search_id, identity.dataset, params, Path(SPEC_FILE), identity.digest)
-        tracker = cls(Recorder.begin(folder, facts, say), study)
+        tracker = cls(Recorder.begin(folder, facts, say), study, spec.file.names)
         for number in tracker._recorder.running():
             if number < len(study.trials()) and study.trial(number).state not in _GOES_ON:
                 tracker.ended(study.trial(number))
@@ -42,21 +43,21 @@ class Tracker:
 
     def started(self, trial: TrialRecord) -> None:
         """Open the trial's run."""
-        self._recorder.started(_facts(trial))
+        self._recorder.started(_facts(trial, self._names))
         self._learn_runs()
 
     def reported(self, trial: TrialRecord, metrics: Mapping[str, float]) -> None:
         """Record an epoch."""
-        self._recorder.reported(_facts(trial), metrics)
+        self._recorder.reported(_facts(trial, self._names), metrics)
         self._learn_runs()
 
     def waiting(self, trial: TrialRecord) -> None:
         """Close the run for the time being: nothing trains it now, and nobody may ever go on with it."""
-        self._recorder.ended(_facts(trial))
+        self._recorder.ended(_facts(trial, self._names))
 
     def ended(self, trial: TrialRecord) -> None:
         """Close the trial's run."""
-        self._recorder.ended(_facts(trial))
+        self._recorder.ended(_facts(trial, self._names))
         self._learn_runs()
 
     def finish(self, result: SearchResult) -> None:
@@ -73,8 +74,9 @@ class Tracker:
 _GOES_ON = (TrialState.RUNNING, TrialState.PREEMPTED)
 
 
-def _facts(trial: TrialRecord) -> RunFacts:
-    word = " default" if trial.number == DEFAULT_TRIAL else ""
+def _facts(trial: TrialRecord, names: Sequence[str]) -> RunFacts:
+    title = names[trial.number] if trial.number < len(names) else None
+    word = f" {title}" if title is not None else " default" if trial.number == DEFAULT_TRIAL else ""
     if trial.origin.repeats is not None:
         word = f" repeats {trial.origin.repeats:04d}, seed {trial.seed}"
     return RunFacts(
@@ -82,6 +84,7 @@ def _facts(trial: TrialRecord) -> RunFacts:
         name=f"{trial.number:04d}{word}",
         config=trial.config,
         state=trial.state.value,
+        title=title,
         repeats=trial.origin.repeats,
         seed=trial.seed,
         node=trial.node,
@@ -94,13 +97,14 @@ def _facts(trial: TrialRecord) -> RunFacts:
 
 def _end(result: SearchResult) -> SearchEnd:
     best, default, objective = result.best, result.default, result.spec.file.objective
+    names = result.spec.file.names
     leaders = [t for t in (best, *leading(result.spec, result.trials), default) if t is not None]
     ranked = {t.number: t for t in leaders if t.checkpoint is not None}
     return SearchEnd(
         counts=result.states(),
-        best=None if best is None else _facts(best),
+        best=None if best is None else _facts(best, names),
         best_values={} if best is None else best.sampled,
-        default=None if default is None else _facts(default),
+        default=None if default is None else _facts(default, names),
         halted=result.halted,
         interrupted=result.halted == INTERRUPTED,
         objective=objective.metric,

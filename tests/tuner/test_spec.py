@@ -147,6 +147,13 @@ MISTAKES = [
     Mistake("{windows: 10}", "{}\nstart_with: [{loss.bxo: 3}]", 12, "did you mean 'loss.box'?"),
     Mistake("{windows: 10}", "{}\nstart_with: [{loss: {box: -3}}]", 12, "loss.box: Input should be greater"),
     Mistake("{windows: 10}", "{}\nstart_with: [{training.epochs: 3}]", 12, "are budget.epochs; set it there"),
+    Mistake(
+        "{windows: 10}",
+        "{}\nscheduler: {name: none}\nstart_with: [{training.epochs: 6}]",
+        13,
+        "start_with[0].training.epochs: 6 must not exceed budget.epochs=5",
+    ),
+    Mistake("{windows: 10}", "{}\nnames: [one, two]", 1, "names: 2 are given, but only base and 0 of start_with"),
     Mistake("trials: 3", "trials: 3, money: 5", 12, "money needs prices"),
     Mistake("trials: 3", "trials: 3, prices: {default: 1}", 12, "prices are only read with money"),
     Mistake("trials: 3", "trials: 3, money: 5, prices: {default: -1}", 12, "prices.default=-1.0 must not be negative"),
@@ -329,3 +336,10 @@ def test_a_search_cannot_be_measured_on_what_its_trials_learn_from(
 ) -> None:
     with pytest.raises(ConfigError, match=said):
         load_spec(write(tmp_path, SPEC.replace(*change)))
+
+
+def test_without_a_scheduler_configurations_may_train_shorter_than_the_budget(tmp_path: Path) -> None:
+    text = SPEC.replace("optimizer.momentum: 0.8", "training.epochs: 2")
+    spec = load_spec(write(tmp_path, f"{text}scheduler: {{name: none}}\nstart_with: [{{training: {{epochs: 4}}}}]\n"))
+    assert spec.default.training.epochs == 2
+    assert [spec.configuration(leaves).training.epochs for leaves in spec.start_with] == [4]

@@ -39,6 +39,7 @@ class RunFacts:
     name: str  # of its run
     config: Mapping[str, Any]  # all leaves
     state: str
+    title: str | None = None  # what the specification calls it
     repeats: int | None = None  # the number of the trial that this one repeats with another seed
     seed: int | None = None
     node: str | None = None
@@ -60,6 +61,7 @@ class RunFacts:
         """What is known of the trial besides numbers."""
         known = {
             "state": self.state,
+            "title": self.title,
             "seed": self.seed,
             "node": self.node,
             "repeats": self.repeats,

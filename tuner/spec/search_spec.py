@@ -23,7 +23,7 @@ from tuner.spec.objective import Constraint, ConstraintText, Objective
 from tuner.spec.sections import Fidelity, Recording, Resources, Sampler, Scheduler
 from tuner.spec.space_section import branches_of, unnested
 
-EPOCHS = "training.epochs"  # set by the budget, never by base or space
+EPOCHS = "training.epochs"  # set by the budget; without a scheduler base and start_with may ask for less
 PHASES = "training.phases"
 WITH_VAL = "training.with_val"
 
@@ -35,6 +35,7 @@ class SearchFile(Config):
     base: dict[str, Any] = Field(default_factory=dict)
     space: dict[str, Any] = Field(min_length=1)
     start_with: tuple[dict[str, Any], ...] = ()  # configurations that are tried first, over base
+    names: tuple[str, ...] = ()  # of base and of those of start_with, in this order, as MLflow shows their trials
     warm_start: tuple[str, ...] = ()  # folders of earlier searches, ids of studies, or mlflow:EXPERIMENT
     objective: Objective = Objective()
     constraints: tuple[ConstraintText, ...] = ()
@@ -47,6 +48,10 @@ class SearchFile(Config):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "SearchFile":
+        if len(self.names) > 1 + len(self.start_with):
+            raise ValueError(
+                f"names: {len(self.names)} are given, but only base and {len(self.start_with)} of start_with have one"
+            )
         several = len(self.objective.also) > 0
         if several and self.repeat is not None:
             raise ValueError("repeat chooses one winner, but with objective.also there is a front; drop one of them")
@@ -94,7 +99,15 @@ def load_spec(path: Path, trials: int | None = None) -> SearchSpec:
     Raises:
         ConfigError: one line for each rule broken, with the file's line and key.
     """
-    source = read_located(path)
+    return checked_spec(read_located(path), trials)
+
+
+def checked_spec(source: Located, trials: int | None = None) -> SearchSpec:
+    """Check a search specification; `trials` overrides its budget.
+
+    Raises:
+        ConfigError: one line for each rule broken, with the file's line and key.
+    """
     try:
         file = SearchFile.model_validate(source.tree)
     except ValidationError as error:
@@ -150,8 +163,8 @@ def _check_population(source: Located, file: SearchFile, space: Space) -> None:
 
 def _default(source: Located, file: SearchFile) -> TrialConfig:
     given = leaves_in(source, file.base, ("base",))
-    for key, leaf, _ in given:
-        _refuse_epochs(source, key, leaf)
+    for key, leaf, value in given:
+        _check_epochs(source, key, leaf, value, file)
     budget = TrialConfig().with_leaves({EPOCHS: file.budget.epochs}, source.where(("budget", "epochs")))
     return configured(source, given, ("base",), budget)
 
@@ -161,11 +174,20 @@ def _start_with(source: Located, file: SearchFile, default: TrialConfig) -> tupl
     for index, tree in enumerate(file.start_with):
         root: KeyPath = ("start_with", index)
         given = leaves_in(source, tree, root)
-        for key, leaf, _ in given:
-            _refuse_epochs(source, key, leaf)
+        for key, leaf, value in given:
+            _check_epochs(source, key, leaf, value, file)
         config = configured(source, given, root, default).leaves()
         found.append({leaf: config[leaf] for _, leaf, _ in given})
     return tuple(found)
+
+
+def _check_epochs(source: Located, key: KeyPath, leaf: str, value: Any, file: SearchFile) -> None:
+    """Where nothing compares trials on the way, each may be as long as it likes within the budget."""
+    if leaf != EPOCHS or file.scheduler.name is not SchedulerName.NONE:
+        _refuse_epochs(source, key, leaf)
+    elif isinstance(value, int) and value > file.budget.epochs:
+        rule = f"{value} must not exceed budget.epochs={file.budget.epochs}; raise that, or lower it"
+        raise ConfigError(f"{source.where(key)}: {rule}")
 
 
 def _refuse_epochs(source: Located, key: KeyPath, leaf: str) -> None:
