@@ -87,17 +87,17 @@ def read_sealed(path: Path, kind: Kind) -> tuple[dict[str, torch.Tensor], dict[s
         raise DatasetError(f"{path}: not a readable {kind.name} ({error}); it is damaged, {kind.remedy}") from None
     seal = metadata.pop(SEAL, None)
     if seal is None and metadata.get("format") != kind.format:
-        raise DatasetError(_foreign(path, kind, metadata))
+        raise _foreign(path, kind, metadata)
     if seal != _seal(tensors, metadata):
         raise DatasetError(f"{path}: is damaged, its content is not what was written; {kind.remedy}")
     if metadata.pop("format", None) != kind.format:
-        raise DatasetError(_foreign(path, kind, metadata))
+        raise _foreign(path, kind, metadata)
     # Copies, as what is only mapped would hold the file's room, and break with it.
     return {name: tensor.clone() for name, tensor in tensors.items()}, metadata
 
 
-def _foreign(path: Path, kind: Kind, metadata: Mapping[str, str]) -> str:
-    return (
+def _foreign(path: Path, kind: Kind, metadata: Mapping[str, str]) -> DatasetError:
+    return DatasetError(
         f"{path}: format {metadata.get('format')!r} is not {kind.format!r}; it is no {kind.name}, or one that another "
         "version wrote"
     )
