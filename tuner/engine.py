@@ -77,9 +77,9 @@ class Engine:
         self._running.add(number)
         return self._study.take_up(number)
 
-    def started(self, number: int, node: str) -> TrialRecord:
-        """A worker on this node has begun with the trial."""
-        return self._study.started(number, node)
+    def started(self, number: int, node: str, since_s: float = 0.0) -> TrialRecord:
+        """A worker on this node has begun with the trial, so many seconds ago."""
+        return self._study.started(number, node, since_s)
 
     def report(
         self,

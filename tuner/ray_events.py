@@ -98,10 +98,10 @@ class TrialEvents(LeftOutOfSnapshots, tune.Callback):
             return Decision.CONTINUE  # the trial came to nothing, and ends at once
         number = trial.config["number"]
         before = self._before[number]
-        if self._study.trial(number).node is None:
-            self._engine.started(number, str(result.get("hostname", "unknown")))
-        metrics = _metrics(result)
         busy_s = float(result["time_total_s"])
+        if self._study.trial(number).node is None:
+            self._engine.started(number, str(result.get("hostname", "unknown")), since_s=busy_s)
+        metrics = _metrics(result)
         cost = before.cost + busy_s * self._meter.rate(str(result.get("node_ip")))
         # The worker has put the files there before it reported.
         files = _below(_files(trial, result), self._folder)

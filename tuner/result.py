@@ -18,8 +18,8 @@ from tuner.observing import Observer
 from tuner.samplers.choose import final_choice
 from tuner.search_folder import SPEC_FILE, read_identity
 from tuner.spec.search_spec import SearchSpec, load_spec
+from tuner.study.history import read_trials
 from tuner.study.record import DEFAULT_TRIAL, TrialKind, TrialRecord, TrialState
-from tuner.study.study import read_trials
 
 BEST_CONFIG = "best.yaml"
 BEST_CHECKPOINT = "best.safetensors"

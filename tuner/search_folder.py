@@ -17,7 +17,7 @@ from data.errors import InputError
 from data.storage import whole_text
 from tuner.output import new_folder
 from tuner.spec.search_spec import SearchSpec
-from tuner.study.database import URL_VARIABLE
+from tuner.study.address import URL_VARIABLE
 
 SPEC_FILE = "spec.yaml"
 IDENTITY_FILE = "search.json"

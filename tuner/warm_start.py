@@ -12,9 +12,9 @@ from tuner.run_history import experiment_trials
 from tuner.samplers.observation import Observation, Stage
 from tuner.search_folder import RUNS, SPEC_FILE, read_identity
 from tuner.spec.search_spec import SearchSpec, load_spec
-from tuner.study.database import URL_VARIABLE
+from tuner.study.address import URL_VARIABLE
+from tuner.study.history import read_trials
 from tuner.study.record import LOST, UNFINISHED, TrialKind, TrialRecord
-from tuner.study.study import read_trials
 
 EXPERIMENT = "mlflow:"
 FEW = 3  # leaves outside of the space that may differ: then earlier trials are a prior, not observations

@@ -24,8 +24,8 @@ from tuner.assembly import scheduler_of
 from tuner.schedulers.decision import Past
 from tuner.search_folder import read_identity
 from tuner.spec.search_spec import SearchSpec, load_spec
+from tuner.study.history import read_trials
 from tuner.study.record import TrialRecord, TrialState
-from tuner.study.study import read_trials
 
 pytestmark = pytest.mark.system
 

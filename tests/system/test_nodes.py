@@ -11,8 +11,8 @@ from tests.system.formula_search import LOG, ROOT, start_search, value
 from tests.system.servers import until
 from tests.tuner.tiny_dataset import make_dataset
 from tuner.search_folder import read_identity
+from tuner.study.history import read_trials
 from tuner.study.record import TrialRecord, TrialState
-from tuner.study.study import read_trials
 
 pytestmark = pytest.mark.system
 

@@ -14,7 +14,7 @@ from tests.system.formula_search import start_search, value
 from tests.system.servers import MlflowServer, Postgres, studies_and_runs
 from tests.tuner.tiny_dataset import make_dataset
 from tuner.search_folder import read_identity
-from tuner.study.study import read_trials
+from tuner.study.history import read_trials
 
 pytestmark = pytest.mark.system
 

@@ -11,9 +11,11 @@ from optuna.trial import TrialState as OptunaState
 from data.errors import DatasetError
 from tuner.schedulers.decision import Decision
 from tuner.spec.search_spec import SearchSpec, load_spec
-from tuner.study.database import patiently, told_url
+from tuner.study.address import told_url
+from tuner.study.database import patiently
+from tuner.study.history import read_trials
 from tuner.study.record import Origin, Told, TrialKind, TrialRecord, TrialState
-from tuner.study.study import Study, read_trials
+from tuner.study.study import Study
 
 SPEC = """\
 name: tiny

@@ -1,13 +1,10 @@
-"""Where studies are kept: SQLite in the search's folder, or the database SPIKETUNE_STUDY_URL names."""
+"""The database that keeps a study while a search writes it."""
 
 import logging
-import os
 import random
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import optuna
 from optuna.storages import BaseStorage, RDBStorage
@@ -15,23 +12,11 @@ from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
 from data.errors import DatasetError
+from tuner.study.address import told_url
 
-STUDY_FILE = "study.db"
-URL_VARIABLE = "SPIKETUNE_STUDY_URL"
 PATIENCE_S = 3600  # that a database may be away before the search gives up
 _Result = TypeVar("_Result")
 _log = logging.getLogger(__name__)
-
-
-def study_url(folder: Path) -> str:
-    """The database's address: the environment's, which may hold a password, or a file in the folder."""
-    return os.environ.get(URL_VARIABLE) or f"sqlite:///{(folder / STUDY_FILE).absolute()}"
-
-
-def told_url(url: str) -> str:
-    """The address without user and password, for messages."""
-    parts = urlsplit(url)
-    return url if parts.username is None else url.replace(f"{parts.netloc.rpartition('@')[0]}@", "")
 
 
 def open_storage(url: str) -> BaseStorage:

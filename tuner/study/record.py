@@ -76,6 +76,7 @@ class Told:
     decision: Decision
     busy_s: float  # seconds on a worker so far, over all of the trial's workers
     cost: float = 0.0  # money so far
+    at_s: float | None = None  # when it was reported, Unix seconds; None in studies that did not keep it
 
 
 @dataclass(frozen=True)

@@ -1,73 +1,49 @@
-"""Between the study's records and Optuna's trials, which are what the database holds.
+"""Between the study's records and the attributes of trials, which are what the database holds of them.
 
 A trial's user attributes: `origin` (what it was begun with), `leg N` (the worker that took it up: node, epoch after
-which it began), `epoch N` (values of the study's `metrics` in their order, files, decision, seconds), `end`, and single
-facts by their names.
+which it began, when), `epoch N` (values of the study's `metrics` in their order, files, decision, seconds, money,
+when), `end` (state, error, when), and single facts by their names. Rows of earlier versions lack the times.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from optuna.trial import FrozenTrial, create_trial
-from optuna.trial import TrialState as OptunaState
-
-from tuner.samplers.mirror import distribution
 from tuner.schedulers.decision import Decision
-from tuner.space import Branch, Leaves
+from tuner.space import Leaves
+from tuner.study.reading import Row
 from tuner.study.record import Origin, Told, TrialRecord, TrialState
 
-OPTUNA_STATES = {
-    TrialState.RUNNING: OptunaState.RUNNING,
-    TrialState.PAUSED: OptunaState.WAITING,
-    TrialState.PREEMPTED: OptunaState.WAITING,
-    TrialState.COMPLETE: OptunaState.COMPLETE,
-    TrialState.STOPPED: OptunaState.PRUNED,
-    TrialState.DIVERGED: OptunaState.FAIL,
-    TrialState.OUT_OF_MEMORY: OptunaState.FAIL,
-    TrialState.INFEASIBLE: OptunaState.FAIL,
-    TrialState.FAILED: OptunaState.FAIL,
-}
 FACTS = ("diagnosis", "violation")
 RUN = "mlflow_run"  # with the number: an attribute of the study
-
-
-def new_row(origin: Origin, observed: Sequence[tuple[Branch, Any]]) -> FrozenTrial:
-    """A trial as it begins, with the parameters that lie in their domains."""
-    return create_trial(
-        state=OptunaState.RUNNING,
-        params={branch.name: value for branch, value in observed},
-        distributions={branch.name: distribution(branch.domain) for branch, _ in observed},
-        user_attrs={"origin": origin.as_json()},
-    )
 
 
 def epoch_row(told: Told, names: Sequence[str]) -> list[Any]:
     """One epoch as an attribute; a metric that was not reported is null."""
     values = [told.metrics.get(name) for name in names]
-    return [values, told.checkpoint, told.decision.value, round(told.busy_s, 3), round(told.cost, 6)]
+    return [values, told.checkpoint, told.decision.value, round(told.busy_s, 3), round(told.cost, 6), told.at_s]
 
 
 def read_epoch(number: int, row: Sequence[Any], names: Sequence[str]) -> Told:
-    """The inverse of `epoch_row`; a row written when fewer metrics were known is shorter."""
+    """The inverse of `epoch_row`; values written when fewer metrics were known are fewer."""
     metrics = {name: float(value) for name, value in zip(names, row[0], strict=False) if value is not None}
-    return Told(number, metrics, row[1], Decision(row[2]), row[3], row[4])
+    return Told(number, metrics, row[1], Decision(row[2]), *row[3:])
 
 
-def read_record(trial: FrozenTrial, default: Leaves, names: Sequence[str], objectives: Sequence[str]) -> TrialRecord:
-    """The record that a row stands for; a row without `origin` was never ours to begin with."""
-    facts: Mapping[str, Any] = trial.user_attrs
-    record = TrialRecord.begun(trial.number, Origin.from_json(facts["origin"]), default)
-    for told in read_epochs(trial, names):
+def read_record(row: Row, default: Leaves, epochs: Iterable[Told], objectives: Sequence[str]) -> TrialRecord:
+    """The record that a row with these epochs stands for; a row without `origin` was never ours to begin with."""
+    facts = row.facts
+    record = TrialRecord.begun(row.number, Origin.from_json(facts["origin"]), default)
+    for told in epochs:
         record = record.told(told, tuple(told.metrics.get(name, float("nan")) for name in objectives))
-    legs = _numbered(facts, "leg")
+    legs = numbered(facts, "leg")
     if legs:
-        node, began = facts[f"leg {max(legs)}"]
-        record = dataclasses.replace(record, legs=max(legs), node=node, leg_from=began)
+        node, after_epoch = facts[f"leg {max(legs)}"][:2]
+        record = dataclasses.replace(record, legs=max(legs), node=node, leg_from=after_epoch)
     end = facts.get("end", {})
     return dataclasses.replace(
         record,
-        state=TrialState(end["state"]) if end else _unfinished(trial, record),
+        state=TrialState(end["state"]) if end else _unfinished(row, record),
         error=end.get("error"),
         **{name: facts[name] for name in FACTS if name in facts},
     )
@@ -78,18 +54,18 @@ def with_run(record: TrialRecord, study_facts: Mapping[str, Any]) -> TrialRecord
     return dataclasses.replace(record, mlflow_run_id=study_facts.get(f"{RUN} {record.number}"))
 
 
-def read_epochs(trial: FrozenTrial, names: Sequence[str]) -> list[Told]:
+def read_epochs(row: Row, names: Sequence[str]) -> tuple[Told, ...]:
     """Everything the trial reported, by epoch."""
-    facts: Mapping[str, Any] = trial.user_attrs
-    return [read_epoch(epoch, facts[f"epoch {epoch}"], names) for epoch in _numbered(facts, "epoch")]
+    return tuple(read_epoch(epoch, row.facts[f"epoch {epoch}"], names) for epoch in numbered(row.facts, "epoch"))
 
 
-def _numbered(facts: Mapping[str, Any], word: str) -> list[int]:
+def numbered(facts: Mapping[str, Any], word: str) -> list[int]:
+    """The numbers N of a trial's attributes `WORD N`."""
     return sorted(int(key.removeprefix(f"{word} ")) for key in facts if key.startswith(f"{word} "))
 
 
-def _unfinished(trial: FrozenTrial, record: TrialRecord) -> TrialState:
+def _unfinished(row: Row, record: TrialRecord) -> TrialState:
     """What the attributes say of a trial without an end: a process that died may not have come to the state itself."""
     if record.decision is Decision.PAUSE and record.leg_from < record.last_epoch:
         return TrialState.PAUSED
-    return TrialState.RUNNING if trial.state is OptunaState.RUNNING else TrialState.PREEMPTED
+    return TrialState.RUNNING if row.running else TrialState.PREEMPTED

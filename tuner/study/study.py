@@ -1,7 +1,8 @@
 """The durable study: an Optuna study is the state of record, written before anything is acted upon."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +11,29 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState as OptunaState
 
-from data.errors import DatasetError
 from tuner.space import Leaves, Space
 from tuner.spec.search_spec import SearchSpec
-from tuner.study.database import STUDY_FILE, URL_VARIABLE, close_storage, open_storage, patiently, study_url, told_url
+from tuner.study.address import study_url
+from tuner.study.database import close_storage, open_storage, patiently
+from tuner.study.optuna_rows import OPTUNA_STATES, new_row
+from tuner.study.reading import Row
 from tuner.study.record import LOST, UNFINISHED, Origin, Told, TrialRecord, TrialState
-from tuner.study.rows import OPTUNA_STATES, RUN, epoch_row, new_row, read_record, with_run
+from tuner.study.rows import RUN, epoch_row, read_epochs, read_record, with_run
 
 
 class Study:
-    """Keeps what becomes of trials; in memory for its one writer, in the database for good."""
+    """Keeps what becomes of trials, and when; in memory for its one writer, in the database for good."""
 
-    def __init__(self, storage: BaseStorage, study_id: int, search_id: str, spec: SearchSpec) -> None:
+    def __init__(
+        self,
+        storage: BaseStorage,
+        study_id: int,
+        search_id: str,
+        spec: SearchSpec,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.search_id = search_id
+        self._clock = clock  # Unix seconds
         self._storage = storage
         self._study_id = study_id
         self._space: Space = spec.space
@@ -33,14 +44,22 @@ class Study:
         self._names: list[str] = list(attributes.get("metrics", ()))
         self._records: list[TrialRecord] = []
         self._row_ids: list[int] = []
-        for row in patiently(lambda: storage.get_all_trials(study_id, deepcopy=False)):
-            record = read_record(row, self.default, self._names, self._objectives)
+        for trial in patiently(lambda: storage.get_all_trials(study_id, deepcopy=False)):
+            row = Row(trial.number, trial.state is OptunaState.RUNNING, trial.user_attrs)
+            record = read_record(row, self.default, read_epochs(row, self._names), self._objectives)
             self._records.append(with_run(record, attributes))
-            self._row_ids.append(row._trial_id)
-            self._settle(row.state)
+            self._row_ids.append(trial._trial_id)
+            self._settle(trial.state)
 
     @classmethod
-    def create(cls, folder: Path, spec: SearchSpec, search_id: str, storage: BaseStorage | None = None) -> "Study":
+    def create(
+        cls,
+        folder: Path,
+        spec: SearchSpec,
+        search_id: str,
+        storage: BaseStorage | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> "Study":
         """A new study of this name, in the folder's database unless a storage is given."""
         storage = storage or open_storage(study_url(folder))
         up = StudyDirection.MAXIMIZE
@@ -49,7 +68,7 @@ class Study:
         storage.set_study_user_attr(study_id, "search_id", search_id)
         storage.set_study_user_attr(study_id, "default", spec.default.leaves())
         storage.set_study_user_attr(study_id, "objectives", list(spec.file.objective.metrics))
-        return cls(storage, study_id, search_id, spec)
+        return cls(storage, study_id, search_id, spec, clock)
 
     @classmethod
     def resume(cls, folder: Path, spec: SearchSpec, search_id: str) -> "Study":
@@ -85,15 +104,15 @@ class Study:
         """A worker is to begin with the trial, or to go on after its last epoch."""
         record = self._records[number]
         leg = record.legs + 1
-        self._attribute(number, f"leg {leg}", [None, record.last_epoch])
+        self._attribute(number, f"leg {leg}", [None, record.last_epoch, self._now()])
         if record.state is not TrialState.RUNNING:
             self._state(number, OptunaState.RUNNING)
         return self._replace(number, state=TrialState.RUNNING, legs=leg, leg_from=record.last_epoch, node=None)
 
-    def started(self, number: int, node: str) -> TrialRecord:
-        """The worker has begun, on this node."""
+    def started(self, number: int, node: str, since_s: float = 0.0) -> TrialRecord:
+        """The worker has begun, on this node, so many seconds ago."""
         record = self._records[number]
-        self._attribute(number, f"leg {record.legs}", [node, record.leg_from])
+        self._attribute(number, f"leg {record.legs}", [node, record.leg_from, round(self._now() - since_s, 3)])
         return self._replace(number, node=node)
 
     def report(self, number: int, told: Told) -> TrialRecord:
@@ -108,6 +127,7 @@ class Study:
             row_id = self._row_ids[number]
             patiently(lambda: self._storage.set_trial_intermediate_value(row_id, told.epoch, objectives[0]))
         # Last and at once: an epoch counts with what was decided on it, or not at all.
+        told = dataclasses.replace(told, at_s=self._now())
         self._attribute(number, f"epoch {told.epoch}", epoch_row(told, self._names))
         self._records[number] = record.told(told, objectives)
         return self._records[number]
@@ -122,7 +142,7 @@ class Study:
         record = self._records[number]
         if state not in LOST and record.best_epoch is None:
             state, error = TrialState.FAILED, error or f"no epoch reported a finite {self._objectives[0]}"
-        self._attribute(number, "end", {"state": state.value, "error": error})
+        self._attribute(number, "end", {"state": state.value, "error": error, "at_s": self._now()})
         values = None if state in LOST or record.best_epoch is None else list(record.values)
         self._state(number, OPTUNA_STATES[state], values)
         return self._replace(number, state=state, error=error)
@@ -170,6 +190,9 @@ class Study:
         else:
             self.finish(record.number, record.state, record.error)
 
+    def _now(self) -> float:
+        return round(self._clock(), 3)
+
     def _attribute(self, number: int, key: str, value: Any) -> None:
         patiently(lambda: self._storage.set_trial_user_attr(self._row_ids[number], key, value))
 
@@ -188,28 +211,3 @@ class Study:
     def _replace(self, number: int, **changes: Any) -> TrialRecord:
         self._records[number] = dataclasses.replace(self._records[number], **changes)
         return self._records[number]
-
-
-def read_trials(folder: Path, search_id: str | None = None) -> tuple[str, list[TrialRecord]]:
-    """A search's id and trials, from its study alone.
-
-    Raises:
-        DatasetError: there is no study in the folder, or it cannot be read.
-    """
-    url = study_url(folder)
-    if url.startswith("sqlite") and not (folder / STUDY_FILE).is_file():
-        raise DatasetError(f"{folder}: holds no {STUDY_FILE}, so no search ran there; give the folder a search wrote")
-    storage = open_storage(url)
-    try:
-        names = [study.study_name for study in storage.get_all_studies()]
-        name = search_id or names[0]
-        study_id = storage.get_study_id_from_name(name)
-        facts: Mapping[str, Any] = storage.get_study_user_attrs(study_id)
-        rows = storage.get_all_trials(study_id, deepcopy=False)
-    except (IndexError, KeyError, optuna.exceptions.OptunaError) as error:
-        where = told_url(url)
-        raise DatasetError(f"{where}: holds no study '{search_id}' ({error}); is {URL_VARIABLE} right?") from None
-    finally:
-        close_storage(storage)
-    metrics, objectives = facts.get("metrics", ()), facts["objectives"]
-    return name, [with_run(read_record(row, facts["default"], metrics, objectives), facts) for row in rows]

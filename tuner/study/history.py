@@ -1,0 +1,65 @@
+"""What became of each trial, epoch by epoch and worker by worker, and when."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuner.study.reading import Row, StudyRows, read_rows
+from tuner.study.record import Told, TrialRecord
+from tuner.study.rows import numbered, read_epochs, read_record, with_run
+
+UNKNOWN_NODE = "unknown"
+
+
+@dataclass(frozen=True)
+class Leg:
+    """A worker that took a trial up."""
+
+    number: int  # from 1
+    node: str  # UNKNOWN_NODE if it was lost before its first report
+    after_epoch: int
+    at_s: float | None  # when it began, Unix seconds; None in studies that did not keep it
+
+
+@dataclass(frozen=True)
+class TrialHistory:
+    """A trial with all that it reported."""
+
+    record: TrialRecord
+    epochs: tuple[Told, ...]
+    legs: tuple[Leg, ...]
+    begun_s: float | None  # Unix seconds; None in studies that did not keep it
+    ended_s: float | None  # likewise, and None if it has not ended
+
+
+def read_histories(folder: Path, search_id: str | None = None) -> tuple[str, list[TrialHistory]]:
+    """A search's id and trials by number, from its study alone.
+
+    Raises:
+        DatasetError: there is no study in the folder, or it cannot be read.
+    """
+    rows = read_rows(folder, search_id)
+    return rows.name, [_history(row, rows) for row in rows.trials]
+
+
+def read_trials(folder: Path, search_id: str | None = None) -> tuple[str, list[TrialRecord]]:
+    """A search's id and the records of its trials.
+
+    Raises:
+        DatasetError: there is no study in the folder, or it cannot be read.
+    """
+    name, histories = read_histories(folder, search_id)
+    return name, [history.record for history in histories]
+
+
+def _history(row: Row, study: StudyRows) -> TrialHistory:
+    names: Sequence[str] = study.facts.get("metrics", ())
+    epochs = read_epochs(row, names)
+    record = read_record(row, study.facts["default"], epochs, study.facts["objectives"])
+    legs = tuple(_leg(number, *row.facts[f"leg {number}"]) for number in numbered(row.facts, "leg"))
+    end = row.facts.get("end", {})
+    return TrialHistory(with_run(record, study.facts), epochs, legs, legs[0].at_s if legs else None, end.get("at_s"))
+
+
+def _leg(number: int, node: str | None, after_epoch: int, at_s: float | None = None) -> Leg:
+    return Leg(number, node or UNKNOWN_NODE, after_epoch, at_s)
