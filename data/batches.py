@@ -51,6 +51,20 @@ class Batch:
             self.windows[first:end],
         )
 
+    def last_step(self) -> "Batch":
+        """The same windows with the frames and the boxes of their last step alone, which is then the only one."""
+        first = self.labelled[:-1].numel()  # images before it
+        kept = self.targets[:, 0] >= first
+        targets = self.targets[kept]
+        targets[:, 0] -= first
+        return replace(
+            self,
+            frames_TBCHW=self.frames_TBCHW[-1:],
+            targets=targets,
+            tracks=self.tracks[kept],
+            labelled=self.labelled[-1:],
+        )
+
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device; frames keep their type and are cast there."""
         return self._each(lambda tensor: tensor.to(device, non_blocking=True))

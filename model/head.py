@@ -38,6 +38,14 @@ class Predictions:
         sides, classes, embeddings = (said[steps, rows] for said in (self.sides, self.classes, self.embeddings))
         return Predictions(sides, classes, embeddings, self.points, self.strides, objectness)
 
+    def mean(self) -> "Predictions":
+        """What all steps say on average, logit by logit, as that of a single step."""
+        objectness = None if self.objectness is None else self.objectness.mean(0, keepdim=True)
+        sides, classes, embeddings = (
+            said.mean(0, keepdim=True) for said in (self.sides, self.classes, self.embeddings)
+        )
+        return Predictions(sides, classes, embeddings, self.points, self.strides, objectness)
+
     def scores(self) -> torch.Tensor:
         """How sure the detector is of each class at each point, `[T, B, N, K]` in [0, 1]."""
         classes = self.classes.sigmoid()

@@ -13,6 +13,7 @@ from model.assignment import Assignment, Pairs, assign
 from model.classification_loss import Classification, classification_loss
 from model.head import BINS, Predictions, box_corners, precise
 from model.overlap import complete_iou, intersection_over_union
+from model.targets import Targets, padded_targets
 from model.team import ALONE, Team
 from model.track_loss import TrackMemory, track_loss
 
@@ -22,6 +23,13 @@ class ClassWeights(StrEnum):
 
     NONE = "none"  # all the same
     BALANCED = "balanced"  # the rarer in the training labels, the more
+
+
+class OverTime(StrEnum):
+    """What is compared with the labels of a window."""
+
+    STEPS = "steps"  # every step's answer with the boxes of its own time
+    MEAN = "mean"  # the mean of all steps' answers with the boxes at the window's end
 
 
 class LossConfig(Config):
@@ -34,6 +42,7 @@ class LossConfig(Config):
     track: float = Field(0.1, ge=0)  # weight of the contrastive term of the track embeddings
     track_memory: int = Field(32, ge=0, le=4096)  # batches before, whose objects embeddings are compared with too
     time_weight: float = Field(0.0, ge=0, le=4)  # p: step t of T weighs as ((t + 1) / T)^p; 0 weighs all the same
+    over_time: OverTime = OverTime.STEPS
     classification: Classification = Classification.FOCAL
     focal_alpha: float = Field(0.5, gt=0, lt=1)  # weight of objects against 1 - alpha; of background in varifocal
     focal_gamma: float = Field(0.0, ge=0, le=5)  # exponent that quiets what is already right; 0 is plain BCE
@@ -44,6 +53,14 @@ class LossConfig(Config):
     assign_beta: float = Field(6.0, ge=0)  # exponent of the IoU in the alignment
     # Strides of its level around a box's centre within which points may answer too; 0: only those in the box.
     assign_radius: float = Field(0.0, ge=0, le=8)
+
+    @model_validator(mode="after")
+    def _steps_can_be_weighed(self) -> "LossConfig":
+        if self.over_time is OverTime.MEAN and self.time_weight:
+            raise ValueError(
+                f"time_weight={self.time_weight} but over_time=mean leaves one answer a window; set over_time=steps"
+            )
+        return self
 
     @model_validator(mode="after")
     def _bce_has_no_focus(self) -> "LossConfig":
@@ -80,16 +97,6 @@ class LossTerms:
 
 
 @dataclass(frozen=True, slots=True)
-class Targets:
-    """The boxes of I images, padded to the M of the fullest."""
-
-    corners: torch.Tensor  # [I, M, 4]; image I is step * B + row
-    classes: torch.Tensor  # int64 [I, M]
-    tracks: torch.Tensor  # int64 [I, M]
-    real: torch.Tensor  # bool [I, M]; the rest pads
-
-
-@dataclass(frozen=True, slots=True)
 class Answers:
     """The P points that answer for a box."""
 
@@ -116,11 +123,13 @@ class DetectionLoss:
     def __call__(self, predictions: Predictions, batch: Batch) -> LossTerms:
         """The terms of one batch.
 
-        Time is not averaged before the loss: every step is an image of its own with its own boxes and its own
-        assignment; steps of which nothing is known are left out. Terms are divided by the sum of the target scores
-        over all steps, as in TOOD.
+        Unless over_time is mean, time is not averaged before the loss: every step is an image of its own with its own
+        boxes and its own assignment; steps of which nothing is known are left out. Terms are divided by the sum of the
+        target scores over all steps, as in TOOD.
         """
         config = self._config
+        if config.over_time is OverTime.MEAN:
+            predictions, batch = predictions.mean(), batch.last_step()
         targets = padded_targets(batch)
         assignment = self.assignment(predictions, targets)
         steps_I = _step_weights(batch.labelled, config.time_weight)
@@ -150,7 +159,7 @@ class DetectionLoss:
         )
 
     @torch.no_grad()
-    def assignment(self, predictions: Predictions, targets: "Targets") -> Assignment:
+    def assignment(self, predictions: Predictions, targets: Targets) -> Assignment:
         """Which points `[I, N]` answer for which boxes."""
         config = self._config
         near = candidates(predictions.points, predictions.strides, targets.corners, config.assign_radius)
@@ -214,22 +223,6 @@ def candidates(points: torch.Tensor, strides: torch.Tensor, corners_IM4: torch.T
         return inside
     off = (points - (low + high) / 2).abs().amax(-1)
     return inside | (off < radius * strides)
-
-
-def padded_targets(batch: Batch) -> Targets:
-    """The boxes of each image of a batch, side by side."""
-    images = batch.targets[:, 0].long()
-    counts = torch.bincount(images, minlength=batch.labelled.numel())
-    most = max(1, int(counts.max()))
-    starts = counts.cumsum(0) - counts
-    place = torch.arange(len(images), device=images.device) - starts[images]  # targets stand in order of their images
-    corners = batch.targets.new_zeros(len(counts), most, 4)
-    classes, tracks = images.new_zeros(len(counts), most), images.new_zeros(len(counts), most)
-    corners[images, place] = batch.targets[:, 2:]
-    classes[images, place] = batch.targets[:, 1].long()
-    tracks[images, place] = batch.tracks
-    real = torch.arange(most, device=images.device) < counts[:, None]
-    return Targets(corners, classes, tracks, real)
 
 
 def _distribution_focal(

@@ -451,3 +451,28 @@ def test_a_radius_lets_points_outside_a_box_learn_it() -> None:
     without, within = (detection_loss(exact([0.3]), batch, plain(assign_radius=radius)) for radius in (0, 1))
     assert without.box.item() == 0
     assert within.box.item() > 0
+
+
+def test_the_loss_on_the_mean_is_that_of_the_mean_answer_and_the_last_steps_boxes() -> None:
+    first = predicted([one_hot_sides(1, 1, 1, 1) * 0.5], [[1.0, -3.0]], [(12, 12)])
+    last = predicted([one_hot_sides(1, 1, 1, 1) * 1.5], [[0.0, 1.0]], [(12, 12)])
+    batch = labelled((0, 0, *BOX), steps=2)
+    batch.targets[0, 2:] = torch.tensor([40.0, 40.0, 60.0, 60.0])  # where it was at the first step
+    batch.targets[0, 1] = 1
+    found = detection_loss(along_time([first, last]), batch, plain(over_time="mean"))
+    # The mean of the logits is 0.5 and -1, and its box is BOX; the overlap with the only box is 1, so the quality is 1.
+    assert found.as_dict()["cls"] == pytest.approx(bce(0.5, 1) + bce(-1.0, 0), rel=1e-5)
+    assert found.as_dict()["box"] == pytest.approx(0.0, abs=1e-5)
+
+
+def test_the_loss_on_the_mean_is_nothing_where_the_last_step_is_not_labelled() -> None:
+    batch = labelled((0, 0, *BOX), steps=2)
+    batch.labelled[1] = False
+    nothing = replace(batch, targets=batch.targets[:1], tracks=batch.tracks[:1])
+    found = detection_loss(along_time([exact([1.0]), exact([1.0])]), nothing, plain(over_time="mean"))
+    assert float(found.total()) == 0
+
+
+def test_steps_are_not_weighed_where_the_loss_is_on_their_mean() -> None:
+    with pytest.raises(ConfigError, match=r"time_weight=1.0 but over_time=mean leaves one answer a window"):
+        plain(over_time="mean", time_weight=1.0)
