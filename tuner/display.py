@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Self, TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -14,6 +14,7 @@ from tuner.result import SearchResult
 from tuner.spec.objective import Mode
 from tuner.spec.search_spec import EPOCHS, SearchSpec
 from tuner.study.record import DEFAULT_TRIAL, TrialKind, TrialRecord, TrialState
+from tuner.wording import settings_told
 
 _COLOURS = {
     TrialState.RUNNING: "cyan",
@@ -221,13 +222,4 @@ def _told(trial: TrialRecord) -> str:
         return "default configuration"
     if trial.origin.repeats is not None:
         return f"trial {trial.origin.repeats} again, seed {trial.seed}"
-    return " ".join(f"{_short(leaf)}={_value(value)}" for leaf, value in trial.sampled.items())
-
-
-def _short(leaf: str) -> str:
-    branch, _, name = leaf.rpartition(".")
-    return branch if name == "name" else name  # optimizer=sgd, lr=0.01
-
-
-def _value(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return settings_told(trial.sampled)

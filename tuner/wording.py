@@ -1,0 +1,20 @@
+"""A trial's settings in few words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def settings_told(leaves: Mapping[str, Any]) -> str:
+    """Leaves and their values on a line: `box=2.3 optimizer=sgd lr=0.01`."""
+    return " ".join(f"{short_name(leaf)}={short_value(value)}" for leaf, value in leaves.items())
+
+
+def short_name(leaf: str) -> str:
+    """The last part of a leaf's name, or the part before a last one that says nothing: `lr`, `optimizer`."""
+    branch, _, name = leaf.rpartition(".")
+    return branch if name == "name" else name
+
+
+def short_value(value: Any) -> str:
+    """Three digits of a float; anything else as it is written."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
