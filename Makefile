@@ -35,7 +35,7 @@ datasets/traffic: | runtime
 	mv $@.part $@
 
 test: env ## run the tests that need nothing but this folder
-	$(BIN)/pytest -m "not system"
+	$(BIN)/pytest -m "not system" -n logical --maxprocesses 4 --dist loadfile
 
 test-system: env ## run the tests that need servers or a browser
 	$(BIN)/pytest -m system

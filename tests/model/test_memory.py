@@ -105,8 +105,8 @@ def test_a_peak_is_what_was_held_above_what_was_held_before(counted: bool, monke
 def test_an_earlier_and_higher_peak_is_forgotten() -> None:
     np.ones(128 * MIB, np.uint8)
     with measured_peak(CPU) as peak:
-        np.ones(16 * MIB, np.uint8)
-    assert peak.bytes / MIB == pytest.approx(16, abs=8)
+        np.ones(48 * MIB, np.uint8)  # more than malloc ever takes from what was freed before
+    assert peak.bytes / MIB == pytest.approx(48, abs=8)
 
 
 def test_what_is_freed_is_given_back_to_the_system() -> None:

@@ -18,6 +18,7 @@ from model.trial_config import TrialConfig
 
 SMALL = {
     "data.time_steps": 2,
+    "model.width": 0.25,  # every kind of layer is there, and a state is written in a tenth of the time
     "training.epochs": 3,
     "training.batch_size": 2,
     "training.windows_per_epoch": 10,
