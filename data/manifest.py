@@ -1,7 +1,6 @@
 """The manifest of a dataset: its recordings, what was mended in them, and where each came from."""
 
 import json
-from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -10,18 +9,11 @@ from data.config import Config
 from data.errors import ConfigError, DatasetError
 from data.events import Repairs, SensorSize
 from data.packing import Words
+from data.split import Split as Split
 from data.storage import Storage
 
 SCHEMA_VERSION = 2  # rises whenever an older reader would misread
 MANIFEST = PurePosixPath("manifest.json")
-
-
-class Split(StrEnum):
-    """What a recording is for."""
-
-    TRAIN = "train"
-    VAL = "val"
-    TEST = "test"
 
 
 class SourceDigest(Config):

@@ -8,16 +8,19 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 from filelock import FileLock, Timeout
 
-from data.dataset import Dataset
 from data.errors import InputError
 from data.storage import whole_text
 from tuner.output import new_folder
-from tuner.spec.search_spec import SearchSpec
 from tuner.study.address import URL_VARIABLE
+
+if TYPE_CHECKING:  # what a search runs on takes seconds to import, and its folder is also read at a glance
+    from data.dataset import Dataset
+    from tuner.spec.search_spec import SearchSpec
 
 SPEC_FILE = "spec.yaml"
 IDENTITY_FILE = "search.json"
@@ -48,7 +51,7 @@ def latest_folder(name: str) -> Path | None:
     return max(found, key=lambda folder: (folder / IDENTITY_FILE).stat().st_mtime, default=None)
 
 
-def begun(spec: SearchSpec, dataset: Dataset, out: Path | None, *, resume: bool) -> tuple[Path, Identity]:
+def begun(spec: "SearchSpec", dataset: "Dataset", out: Path | None, *, resume: bool) -> tuple[Path, Identity]:
     """The folder of a new search, or of the one that is resumed; a search that came to nothing yet is begun.
 
     Raises:
@@ -96,7 +99,7 @@ def held(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _resumed(spec: SearchSpec, dataset: Dataset, folder: Path) -> Identity:
+def _resumed(spec: "SearchSpec", dataset: "Dataset", folder: Path) -> Identity:
     identity = read_identity(folder)
     old = yaml.safe_load((folder / SPEC_FILE).read_text(encoding="utf-8"))
     changed = sorted(_differences(old, spec.as_tree()) - MAY_CHANGE)

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from data.config import Config
-from data.manifest import Split
+from data.split import Split
 
 REPORTED = ("map", "map50", "map75", "loss", "seconds", "windows_per_second")  # after every epoch
 BEFORE = ("parameters", "macs", "latency_ms")  # of an untrained detector, before the first epoch
