@@ -23,6 +23,7 @@ class DataConfig(WindowConfig):
     """What the detector is shown: windows, how they are rendered and augmented, and how they are brought."""
 
     scale: float = Field(1.0, gt=0, le=1)  # output pixels a sensor pixel
+    square: bool = False  # pad frames to squares, as detectors of photographs do; false: to the sensor's shape
     representation: RepresentationConfig = RepresentationConfig()
     augment: AugmentConfig = AugmentConfig()
     order: Order = Order.RANDOM  # of training windows
@@ -52,5 +53,5 @@ class DataConfig(WindowConfig):
 
     def rendering(self) -> dict[str, Any]:
         """What a window's frames depend on, besides its events and its borders."""
-        names = {"time_steps", "scale", "representation", "max_events_per_window"}
+        names = {"time_steps", "scale", "square", "representation", "max_events_per_window"}
         return self.model_dump(mode="json", include=names)

@@ -14,7 +14,8 @@ def content_size(size: SensorSize, scale: float) -> Content:
     return math.ceil(size.height * scale), math.ceil(size.width * scale)
 
 
-def padded(content: Content) -> tuple[int, int]:
-    """Height and width of a frame: the content, padded at the bottom and right to a multiple of 32."""
+def padded(content: Content, square: bool = False) -> tuple[int, int]:
+    """Height and width of a frame: the content, padded at the bottom and right to a multiple of 32, or to a square."""
     height, width = (math.ceil(side / STRIDE) * STRIDE for side in content)
-    return height, width
+    longer = max(height, width)
+    return (longer, longer) if square else (height, width)

@@ -26,7 +26,7 @@ class WindowRenderer:
 
     def empty(self, windows: int, content: Content | None = None) -> npt.NDArray[np.uint8]:
         """Room for the frames of so many windows, `[B, T, C, H, W]`, not yet written."""
-        frame = padded(content or self.content)
+        frame = padded(content or self.content, self.config.square)
         return np.empty((windows, self.config.time_steps, self.config.representation.channels, *frame), np.uint8)
 
     def frames(self, window: Window, out_TCHW: Frames) -> None:

@@ -29,7 +29,7 @@ def costs_before(config: TrialConfig, dataset: Dataset, wanted: Collection[str])
     if not set(wanted) & set(BEFORE):
         return {}
     data = config.data
-    height, width = padded(content_size(dataset.size, data.scale))
+    height, width = padded(content_size(dataset.size, data.scale), data.square)
     frames_TBCHW = synthetic_frames(data.representation, data.time_steps, 1, height, width, config.training.seed)
     detector = untrained_detector(config, len(dataset.label_set.classes), frames_TBCHW).to(resolve_device("auto"))
     profile = profile_detector(detector, frames_TBCHW, LATENCY_RUNS if "latency_ms" in wanted else 0)

@@ -119,7 +119,7 @@ def _frames(wish: Wish, config: TrialConfig, dataset: Dataset | None, size: Sens
         loader = EvaluationLoader(dataset.shards(Split.VAL), data, wish.windows, wish.windows)
         _, frames_TBCHW = next(iter(loader))
         return frames_TBCHW, f"{frames_TBCHW.shape[1]} validation windows of {wish.data}"
-    height, width = padded(content_size(size, data.scale))
+    height, width = padded(content_size(size, data.scale), data.square)
     frames_TBCHW = synthetic_frames(
         data.representation, data.time_steps, wish.windows, height, width, config.training.seed
     )

@@ -58,7 +58,7 @@ class Exportable:
 def frame_shape(checkpoint: Checkpoint, size: SensorSize, steps: int, rows: int = 1) -> tuple[int, int, int, int, int]:
     """T, B, C, H, W of the frames a detector reads from a sensor of this size."""
     data = checkpoint.config.data
-    return (steps, rows, data.representation.channels, *padded(content_size(size, data.scale)))
+    return (steps, rows, data.representation.channels, *padded(content_size(size, data.scale), data.square))
 
 
 def exportable(checkpoint: Checkpoint, size: SensorSize, stateful: bool) -> Exportable:

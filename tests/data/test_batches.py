@@ -77,6 +77,15 @@ def test_frames_are_the_scaled_sensor_padded_to_multiples_of_32(
     assert padded(content_size(size, scale)) == (height, width)
 
 
+def test_square_frames_hold_the_same_events_and_more_nothing(static_shards: tuple[Shard, ...]) -> None:
+    window = causal_window(0, 100_000, 20_000)
+    plain = maker(static_shards, window_us=20_000)(plan(window)).frames_TBCHW
+    square = maker(static_shards, window_us=20_000, square=True)(plan(window)).frames_TBCHW
+    assert square.shape[-2:] == (96, 96)  # the sensor's 96 columns
+    assert torch.equal(square[..., :64, :], plain)
+    assert not square[..., 64:, :].any()
+
+
 def test_boxes_become_scaled_corners_and_stay_as_they_were() -> None:
     boxes = Boxes(np.array([5], np.int64), np.array([[10, 20, 30, 40]], np.float32), np.array([0]), np.array([1]))
     assert scaled_corners(boxes, 0.5).tolist() == [[5, 10, 20, 30]]

@@ -51,12 +51,13 @@ def test_frames_depend_on_how_they_are_rendered_and_on_nothing_else() -> None:
     other: list[dict[str, Any]] = [
         {"scale": 0.5},
         {"time_steps": 2},
+        {"square": True},
         {"max_events_per_window": 10},
         {"representation": {"name": "diff3d"}},
         {"representation": {"name": "stacked_histogram", "bins": 3}},
     ]
     assert [DataConfig.parse(values, "test").rendering() == plain for values in same] == [True] * 4
-    assert [DataConfig.parse(values, "test").rendering() == plain for values in other] == [False] * 5
+    assert [DataConfig.parse(values, "test").rendering() == plain for values in other] == [False] * 6
 
 
 def test_every_leaf_is_described_with_its_default() -> None:
