@@ -3,19 +3,30 @@
 import difflib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from data.errors import InputError
-from tuner.result import SearchResult
-from tuner.search_folder import IDENTITY_FILE, RUNS, SPEC_FILE, Identity, latest_folder, read_identity
-from tuner.spec.search_spec import load_spec
-from tuner.study.history import TrialHistory, read_histories
+from tuner.search_folder import (
+    IDENTITY_FILE,
+    RUNS,
+    SPEC_FILE,
+    Identity,
+    latest_folder,
+    read_identity,
+    search_folders,
+    spec_name,
+)
+from tuner.study.history import TrialHistory, read_study
+
+if TYPE_CHECKING:
+    from tuner.result import SearchResult
 
 
 @dataclass(frozen=True)
 class SearchHistory:
     """A search with the histories of its trials, which are those of the result, by number."""
 
-    result: SearchResult
+    result: "SearchResult"
     trials: tuple[TrialHistory, ...]
     identity: Identity
 
@@ -26,10 +37,16 @@ def read_history(folder: Path) -> SearchHistory:
     Raises:
         InputError: the folder holds no search that can be read.
     """
+    # They load PyTorch for the space, and who only looks for the folder should not have to wait for it.
+    from tuner.result import SearchResult
+    from tuner.spec.search_spec import load_spec
+
     identity = read_identity(folder)
-    search_id, trials = read_histories(folder, identity.search_id)
-    spec = load_spec(folder / SPEC_FILE)
-    return SearchHistory(SearchResult(search_id, folder, spec, [one.record for one in trials]), tuple(trials), identity)
+    study = read_study(folder, identity.search_id)
+    result = SearchResult(
+        study.search_id, folder, load_spec(folder / SPEC_FILE), [trial.record for trial in study.trials]
+    )
+    return SearchHistory(result, study.trials, identity)
 
 
 def search_folder_of(text: str) -> Path:
@@ -46,7 +63,7 @@ def search_folder_of(text: str) -> Path:
         return newest
     if Path(text).exists():
         raise InputError(f"{text}: holds no {IDENTITY_FILE}; give the folder a search wrote")
-    known = sorted(file.parent.name for file in RUNS.glob(f"*/{IDENTITY_FILE}"))
-    near = difflib.get_close_matches(text, [*known, *{name.rsplit("-", 2)[0] for name in known}], 1)
+    known = [folder.name for folder in search_folders()]
+    near = difflib.get_close_matches(text, [*sorted({spec_name(name) for name in known}), *known], 1)
     hint = f"did you mean '{near[0]}'?" if near else "give the folder a search wrote"
     raise InputError(f"{text}: is no search, neither a folder nor an id or a name below {RUNS}/; {hint}")

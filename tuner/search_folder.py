@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ SPEC_FILE = "spec.yaml"
 IDENTITY_FILE = "search.json"
 LOCK_FILE = ".lock"
 RUNS = Path("runs")
+_STAMP = re.compile(r"-\d{8}-\d{6}(-[0-9a-f]{4})?$")
 # What a resumed search may change; everything else would make its trials incomparable.
 MAY_CHANGE = frozenset({"budget", "resources", "repeat", "warm_start", "mlflow"})
 
@@ -45,10 +47,20 @@ def new_search_id(name: str) -> str:
     return f"{stamp}-{secrets.token_hex(2)}" if os.environ.get(URL_VARIABLE) else stamp
 
 
+def spec_name(search_id: str) -> str:
+    """Of the spec, which the time of the search's begin follows."""
+    return _STAMP.sub("", search_id)
+
+
+def search_folders() -> list[Path]:
+    """The folders of runs/ with a search, oldest first."""
+    found = [file.parent for file in RUNS.glob(f"*/{IDENTITY_FILE}")]
+    return sorted(found, key=lambda folder: (folder / IDENTITY_FILE).stat().st_mtime)
+
+
 def latest_folder(name: str) -> Path | None:
     """The newest folder of runs/ with a search of this name."""
-    found = [file.parent for file in RUNS.glob(f"{name}-*/{IDENTITY_FILE}")]
-    return max(found, key=lambda folder: (folder / IDENTITY_FILE).stat().st_mtime, default=None)
+    return next((folder for folder in reversed(search_folders()) if spec_name(folder.name) == name), None)
 
 
 def begun(spec: "SearchSpec", dataset: "Dataset", out: Path | None, *, resume: bool) -> tuple[Path, Identity]:

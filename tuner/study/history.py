@@ -32,14 +32,23 @@ class TrialHistory:
     ended_s: float | None  # likewise, and None if it has not ended
 
 
-def read_histories(folder: Path, search_id: str | None = None) -> tuple[str, list[TrialHistory]]:
-    """A search's id and trials by number, from its study alone.
+@dataclass(frozen=True)
+class StudyHistory:
+    """A study with all that was reported to it."""
+
+    search_id: str
+    clock_s: float  # that all sessions took together, to within seconds
+    trials: tuple[TrialHistory, ...]  # by number
+
+
+def read_study(folder: Path, search_id: str | None = None) -> StudyHistory:
+    """A search's trials, from its study alone.
 
     Raises:
         DatasetError: there is no study in the folder, or it cannot be read.
     """
     rows = read_rows(folder, search_id)
-    return rows.name, [_history(row, rows) for row in rows.trials]
+    return StudyHistory(rows.name, rows.facts.get("clock_s", 0.0), tuple(_history(row, rows) for row in rows.trials))
 
 
 def read_trials(folder: Path, search_id: str | None = None) -> tuple[str, list[TrialRecord]]:
@@ -48,8 +57,8 @@ def read_trials(folder: Path, search_id: str | None = None) -> tuple[str, list[T
     Raises:
         DatasetError: there is no study in the folder, or it cannot be read.
     """
-    name, histories = read_histories(folder, search_id)
-    return name, [history.record for history in histories]
+    study = read_study(folder, search_id)
+    return study.search_id, [trial.record for trial in study.trials]
 
 
 def _history(row: Row, study: StudyRows) -> TrialHistory:
