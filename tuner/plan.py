@@ -1,5 +1,6 @@
 """What a search is about to do, in words, and what it will take once its pace is known."""
 
+from tuner.durations import duration
 from tuner.ledger import Ledger
 from tuner.schedulers.decision import Scheduler
 from tuner.spec.search_spec import SearchSpec
@@ -53,15 +54,10 @@ def estimate(spec: SearchSpec, scheduler: Scheduler, ledger: Ledger, workers: in
     if limit is not None:
         left = min(left, max(limit - spent.epochs, 0))
     hours = left * pace / max(workers, 1) / 3600
-    told = f"estimate: {pace:.1f} s an epoch; {left:.0f} epochs to come take about {_clock(hours)}"
+    told = f"estimate: {pace:.1f} s an epoch; {left:.0f} epochs to come take about {duration(3600 * hours)}"
     gpus = spec.file.resources.gpus
     if gpus:
         told += f" and {left * pace * gpus / 3600:.1f} GPU hours"
     if spent.money and spent.epochs:
         told += f" and {left * spent.money / spent.epochs:.2f} money"
     return told
-
-
-def _clock(hours: float) -> str:
-    minutes = round(hours * 60)
-    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{max(minutes, 1)} min"

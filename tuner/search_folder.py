@@ -1,5 +1,6 @@
 """A search's folder: its spec and identity, so that any later process can go on with it; one process at a time."""
 
+import fcntl
 import json
 import os
 import re
@@ -106,9 +107,22 @@ def held(folder: Path) -> Iterator[None]:
     except Timeout:
         raise InputError(f"{folder}: another process is running this search; wait for it, or stop it first") from None
     try:
+        (folder / LOCK_FILE).touch()  # its time tells since when
         yield
     finally:
         lock.release()
+
+
+def held_since(folder: Path) -> float | None:
+    """Since when a process has been running the search in this folder, Unix seconds; None if none is."""
+    try:
+        with (folder / LOCK_FILE).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return None
+    except BlockingIOError:
+        return (folder / LOCK_FILE).stat().st_mtime
+    return None
 
 
 def _resumed(spec: "SearchSpec", dataset: "Dataset", folder: Path) -> Identity:

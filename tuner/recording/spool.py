@@ -60,9 +60,7 @@ class Spool:
 
     def waiting(self, store: str) -> int:
         """How many records are still to be written to a store."""
-        with self._path.open("rb") as file:
-            file.seek(self.position(store))
-            return sum(part.count(b"\n") for part in iter(lambda: file.read(_PART), b""))
+        return _lines(self._path, self.position(store))
 
     def position(self, store: str) -> int:
         """Up to where all is written to a store; 0 where that cannot be known: to write again does no harm."""
@@ -113,6 +111,25 @@ class Spool:
                 return True
             file.seek(size - 1)
             return file.read(1) == b"\n"
+
+
+def waiting_records(search_folder: Path) -> int:
+    """How many records of a search, which may be running, are still to be written to the store it was told last."""
+    folder = search_folder / SPOOL_FOLDER
+    try:
+        position = int(json.loads((folder / _POSITION).read_bytes())["position"])
+    except (OSError, ValueError, TypeError, KeyError):
+        position = 0
+    try:
+        return _lines(folder / RECORDS, position)
+    except FileNotFoundError:
+        return 0
+
+
+def _lines(path: Path, position: int) -> int:
+    with path.open("rb") as file:
+        file.seek(position)
+        return sum(part.count(b"\n") for part in iter(lambda: file.read(_PART), b""))
 
 
 def _add_line(path: Path, line: bytes) -> None:

@@ -2,9 +2,11 @@
 
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from data.config import Config
+from data.config import Config, problems
+from data.errors import ConfigError
+from tuner.located import Located
 from tuner.schedulers.names import SchedulerName
 from tuner.spec.budget import Budget, Repeat
 from tuner.spec.objective import ConstraintText, Objective
@@ -46,3 +48,16 @@ class SearchFile(Config):
                 "weights; drop one of them"
             )
         return self
+
+    @classmethod
+    def read(cls, source: Located) -> "SearchFile":
+        """Check what can be checked without knowing the leaves.
+
+        Raises:
+            ConfigError: one line for each rule broken, with the file's line and key.
+        """
+        try:
+            return cls.model_validate(source.tree)
+        except ValidationError as error:
+            found = problems(cls, error)
+            raise ConfigError("\n".join(f"{source.where(item.path)}: {item.rule}" for item in found)) from None

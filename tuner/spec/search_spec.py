@@ -5,9 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
 
-from data.config import problems
 from data.errors import ConfigError
 from data.manifest import Split
 from data.storage import whole_text
@@ -72,11 +70,7 @@ def checked_spec(source: Located, trials: int | None = None) -> SearchSpec:
     Raises:
         ConfigError: one line for each rule broken, with the file's line and key.
     """
-    try:
-        file = SearchFile.model_validate(source.tree)
-    except ValidationError as error:
-        found = problems(SearchFile, error)
-        raise ConfigError("\n".join(f"{source.where(item.path)}: {item.rule}" for item in found)) from None
+    file = SearchFile.read(source)
     if trials is not None:
         budget = Budget.parse({**file.budget.model_dump(), "trials": trials}, "--trials")
         file = file.model_copy(update={"budget": budget})

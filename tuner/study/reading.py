@@ -3,13 +3,14 @@
 Only what this package wrote itself is read, the attributes of the study and of its trials.
 """
 
-import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from pydantic_core import from_json  # twice as fast as Python's own
 
 from data.errors import DatasetError
 from tuner.study.address import SQLITE, STUDY_FILE, URL_VARIABLE, study_url, told_url
@@ -59,9 +60,9 @@ def read_rows(folder: Path, name: str | None = None) -> StudyRows:
         for number, state, key, text in query(_TRIALS, {"study": known[wanted]}):
             _, facts = trials.setdefault(number, (state == "RUNNING", {}))
             if key is not None:
-                facts[key] = json.loads(text)
+                facts[key] = from_json(text)
         # After the trials: names of metrics are written before the epochs that need them.
-        facts = {key: json.loads(text) for key, text in query(_FACTS, {"study": known[wanted]})}
+        facts = {key: from_json(text) for key, text in query(_FACTS, {"study": known[wanted]})}
     return StudyRows(wanted, facts, [Row(number, *found) for number, found in trials.items()])
 
 

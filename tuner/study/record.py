@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -158,20 +158,23 @@ class TrialRecord:
         """The record with nothing to go on from."""
         return dataclasses.replace(self, files=None)
 
-    def told(self, told: Told, objectives: tuple[float, ...]) -> "TrialRecord":
-        """The record after this epoch; an epoch told again only replaces its files."""
-        new = told.epoch not in self.curve
-        finite = all(math.isfinite(value) for value in objectives)
-        best = bool(told.metrics.get("best")) and finite and new
+    def told(self, reports: Iterable[tuple[Told, tuple[float, ...]]]) -> "TrialRecord":
+        """The record after these epochs, each with its objectives; an epoch told again only replaces its files."""
+        curve, last_epoch, over = dict(self.curve), self.last_epoch, self.over
+        best_epoch, metrics, files, decision = self.best_epoch, self.metrics, self.files, self.decision
+        busy_s, cost = self.busy_s, self.cost
+        for told, objectives in reports:
+            if told.epoch not in curve:
+                curve[told.epoch] = objectives
+                # The last that was best: a phase of a training that is nearer its full configuration begins anew.
+                if told.metrics.get("best") and all(map(math.isfinite, objectives)):
+                    best_epoch, metrics = told.epoch, told.metrics
+            if told.epoch >= last_epoch:
+                last_epoch, decision = told.epoch, told.decision
+            files = told.checkpoint or files
+            over = over or bool(told.metrics.get("last"))
+            busy_s, cost = max(told.busy_s, busy_s), max(told.cost, cost)
         return dataclasses.replace(
-            self,
-            curve={**self.curve, told.epoch: objectives} if new else self.curve,
-            # The last that was best: a phase of a training that is nearer its full configuration begins anew.
-            best_epoch=told.epoch if best else self.best_epoch,
-            metrics=dict(told.metrics) if best else self.metrics,
-            files=told.checkpoint or self.files,
-            over=self.over or bool(told.metrics.get("last")),
-            decision=told.decision if told.epoch >= self.last_epoch else self.decision,
-            busy_s=max(told.busy_s, self.busy_s),
-            cost=max(told.cost, self.cost),
-        )
+            self, curve=curve, best_epoch=best_epoch, metrics=metrics, files=files, decision=decision, over=over,
+            busy_s=busy_s, cost=cost,
+        )  # fmt: skip

@@ -6,6 +6,7 @@ when), `end` (state, error, when), and single facts by their names. Rows of earl
 """
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -26,7 +27,9 @@ def epoch_row(told: Told, names: Sequence[str]) -> list[Any]:
 
 def read_epoch(number: int, row: Sequence[Any], names: Sequence[str]) -> Told:
     """The inverse of `epoch_row`; values written when fewer metrics were known are fewer."""
-    metrics = {name: float(value) for name, value in zip(names, row[0], strict=False) if value is not None}
+    metrics = dict(zip(names, row[0], strict=False))
+    if None in row[0]:
+        metrics = {name: value for name, value in metrics.items() if value is not None}
     return Told(number, metrics, row[1], Decision(row[2]), *row[3:])
 
 
@@ -34,8 +37,7 @@ def read_record(row: Row, default: Leaves, epochs: Iterable[Told], objectives: S
     """The record that a row with these epochs stands for; a row without `origin` was never ours to begin with."""
     facts = row.facts
     record = TrialRecord.begun(row.number, Origin.from_json(facts["origin"]), default)
-    for told in epochs:
-        record = record.told(told, tuple(told.metrics.get(name, float("nan")) for name in objectives))
+    record = record.told((told, tuple(told.metrics.get(name, math.nan) for name in objectives)) for told in epochs)
     legs = numbered(facts, "leg")
     if legs:
         node, after_epoch = facts[f"leg {max(legs)}"][:2]

@@ -129,7 +129,7 @@ class Study:
         # Last and at once: an epoch counts with what was decided on it, or not at all.
         told = dataclasses.replace(told, at_s=self._now())
         self._attribute(number, f"epoch {told.epoch}", epoch_row(told, self._names))
-        self._records[number] = record.told(told, objectives)
+        self._records[number] = record.told([(told, objectives)])
         return self._records[number]
 
     def wait(self, number: int, state: TrialState) -> TrialRecord:
