@@ -13,8 +13,8 @@ from rich.table import Table
 from tuner.result import SearchResult
 from tuner.spec.objective import Mode
 from tuner.spec.search_spec import EPOCHS, SearchSpec
-from tuner.study.record import DEFAULT_TRIAL, TrialKind, TrialRecord, TrialState
-from tuner.wording import settings_told
+from tuner.study.record import TrialKind, TrialRecord, TrialState
+from tuner.wording import trial_told
 
 _COLOURS = {
     TrialState.RUNNING: "cyan",
@@ -123,8 +123,7 @@ class Display:
         return [f"{mark}{number}", state, f"{trial.last_epoch}/{self._epochs(trial)}", *scores, self._named(trial)]
 
     def _named(self, trial: TrialRecord) -> str:
-        names = self._spec.file.names
-        return names[trial.number] if trial.number < len(names) else _told(trial)
+        return trial_told(trial, self._spec.file.names)
 
     def _epochs(self, trial: TrialRecord) -> int:
         """How many it is to have if it is not stopped."""
@@ -169,8 +168,8 @@ def show_result(console: Console, result: SearchResult, dataset: str) -> None:
     for trial in result.trials:
         scores = [f"{trial.scores['map']:.3f}", f"{trial.scores['map50']:.3f}"] if trial.scores else ["", ""]
         mark = "* " if best is not None and trial.number == best.number else "  "
-        values = [f"{mark}{trial.number}", trial.state.value, str(trial.epochs), *scores, trial.error or _told(trial)]
-        table.add_row(*values)
+        why = trial.error or trial_told(trial)
+        table.add_row(f"{mark}{trial.number}", trial.state.value, str(trial.epochs), *scores, why)
     console.print(table)
     for note in result.notes:
         console.print(f"warning: {note}", markup=False)
@@ -180,7 +179,7 @@ def show_result(console: Console, result: SearchResult, dataset: str) -> None:
     if best is None or best.scores is None:
         console.print("no trial came to a score", markup=False)
         return
-    console.print(f"best is trial {best.number}: {_told(best)}", markup=False)
+    console.print(f"best is trial {best.number}: {trial_told(best)}", markup=False)
     console.print(f"  mAP {best.scores['map']:.4f}  mAP50 {best.scores['map50']:.4f}")
     if default is not None and default.scores is not None:
         console.print(f"  mAP {default.scores['map']:.4f}  mAP50 {default.scores['map50']:.4f}  with the default")
@@ -213,13 +212,5 @@ def _show_front(console: Console, result: SearchResult) -> None:
         table.add_column(column)
     for trial in sorted(front, key=lambda one: one.values):
         values = [f"{value:.4g}" for value in trial.values]
-        table.add_row(str(trial.number), *values, _told(trial))
+        table.add_row(str(trial.number), *values, trial_told(trial))
     console.print(table)
-
-
-def _told(trial: TrialRecord) -> str:
-    if trial.number == DEFAULT_TRIAL:
-        return "default configuration"
-    if trial.origin.repeats is not None:
-        return f"trial {trial.origin.repeats} again, seed {trial.seed}"
-    return settings_told(trial.sampled)

@@ -16,15 +16,13 @@ from tuner.finalists import Finalist, Verdict, finalists, verdict
 from tuner.front import front_of, hypervolume_of
 from tuner.observing import Observer
 from tuner.samplers.choose import final_choice
-from tuner.search_folder import SPEC_FILE, read_identity
+from tuner.search_folder import RESULT_FILE, SPEC_FILE, read_identity
 from tuner.spec.search_spec import SearchSpec, load_spec
 from tuner.study.history import read_trials
 from tuner.study.record import DEFAULT_TRIAL, TrialKind, TrialRecord, TrialState
 
 BEST_CONFIG = "best.yaml"
 BEST_CHECKPOINT = "best.safetensors"
-RESULT_FILE = "result.json"
-
 
 _RANKS = (
     TrialState.COMPLETE,

@@ -1,7 +1,20 @@
 """A trial's settings in few words."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from tuner.study.record import DEFAULT_TRIAL, TrialRecord
+
+
+def trial_told(trial: TrialRecord, names: Sequence[str] = ()) -> str:
+    """What tells the trial from others: its name, if the specification has one for it, or its settings."""
+    if trial.number < len(names):
+        return names[trial.number]
+    if trial.number == DEFAULT_TRIAL:
+        return "default configuration"
+    if trial.origin.repeats is not None:
+        return f"trial {trial.origin.repeats} again, seed {trial.seed}"
+    return settings_told(trial.sampled)
 
 
 def settings_told(leaves: Mapping[str, Any]) -> str:
