@@ -7,6 +7,7 @@ import typer
 
 from data.errors import InputError, SpiketuneError
 from tuner import (
+    cli_ablate,
     cli_audit,
     cli_cache,
     cli_data,
@@ -38,6 +39,7 @@ for _command in (
     cli_search.search,
     cli_search.best,
     cli_search.ui,
+    cli_ablate.ablate,
     cli_sync.sync,
 ):
     app.command()(_command)
