@@ -12,6 +12,7 @@ from data.errors import RecordingError
 
 Column: TypeAlias = npt.NDArray[np.integer]
 
+LONGEST_US = 24 * 3600 * 1_000_000  # a longer recording has a damaged time in it
 BIT_15 = 1 << 15  # a coordinate that carries it was 32768 smaller: the damage known in eTraM
 
 

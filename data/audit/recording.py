@@ -16,11 +16,10 @@ from data.audit.rules import Fault, fault
 from data.boxes import LABEL_SETS, Boxes, LabelSet
 from data.dataset import Dataset
 from data.errors import SpiketuneError
-from data.events import Events, Repairs, SensorSize
+from data.events import LONGEST_US, Events, Repairs, SensorSize
 from data.formats.finding import Finding
 from data.formats.label_scheme import LabelScheme
 from data.formats.recording import CHUNK_EVENTS, Recording
-from data.ingest.conversion import LONGEST_US
 from data.manifest import Manifest, Split, shard_name
 from data.node_cache import rebuild
 from data.shards import Shard

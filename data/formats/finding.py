@@ -7,11 +7,9 @@ from data.boxes import Boxes, LabelSet
 from data.errors import RecordingError
 from data.events import SensorSize
 from data.formats.box_files import BoxFiles
-from data.formats.dat import DatRecording
-from data.formats.etram import EtramRecording
 from data.formats.event_files import EventFormat, sequence_of
-from data.formats.faery_recording import FaeryRecording
 from data.formats.label_scheme import LabelScheme
+from data.formats.opening import reader
 from data.formats.pedro import PedroRecording
 from data.formats.recording import Recording
 from data.formats.rvt import RvtRecording
@@ -39,17 +37,13 @@ class Finding:
         """The recording; `root` is the folder below which its files lie under their relative names."""
         path = root / self.events
         match self.format:
-            case EventFormat.ETRAM | EventFormat.HDF5:
-                return EtramRecording(path, self.given_size)
-            case EventFormat.DAT:
-                return DatRecording(path, self.given_size)
-            case EventFormat.RAW | EventFormat.AEDAT4 | EventFormat.ES:
-                return FaeryRecording(path, self.given_size)
             case EventFormat.RVT:
                 return RvtRecording(root / (sequence_of(self.events) or self.events), self.labels)
             case EventFormat.PEDRO:
                 xml = None if self.box_source is None else root / self.box_source
                 return PedroRecording(path, xml, self.labels, self.given_size)
+            case kind:
+                return reader(path, kind, self.given_size)
 
     def boxes(self, root: Path, recording: Recording, first_us: int, last_us: int) -> Boxes:
         """The boxes in `labels`' numbering, in time order, not clipped to the frame.

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from data.boxes import Boxes, clip
 from data.errors import InputError, RecordingError
-from data.events import Repairs, SensorSize
+from data.events import LONGEST_US, Repairs, SensorSize
 from data.formats.discovery import is_night
 from data.formats.finding import Finding
 from data.formats.label_scheme import LabelScheme
@@ -17,8 +17,6 @@ from data.manifest import ShardEntry, SourceDigest
 from data.packing import LARGEST, Words
 from data.shard_writer import ShardWriter
 from data.storage import sha256_of
-
-LONGEST_US = 24 * 3600 * 1_000_000  # a longer recording has a damaged time in it
 
 Told: TypeAlias = Callable[[int, int | None], None]  # events read of a recording, and of how many, where that is known
 

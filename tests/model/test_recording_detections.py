@@ -12,10 +12,7 @@ from model.checkpoint import Checkpoint, save_checkpoint
 from model.detector import SpikingDetector
 from model.head import BINS, EMBEDDING, Predictions
 from model.recording_detections import detect_checkpoint, detect_recording
-from model.tracking.config import TrackingConfig
 from model.trial_config import TrialConfig
-
-CPU = torch.device("cpu")
 
 
 class Blinking(SpikingDetector):
@@ -46,7 +43,7 @@ def test_boxes_are_found_at_the_times_asked_for_and_keep_their_track(
 ) -> None:
     shard = tiny_dataset.shards(Split.VAL)[0]
     times_us = [shard.first_us + ms * 1000 for ms in range(300, 700, 40)]  # two batches
-    found = detect_recording(checkpoint, shard, times_us, CPU, TrackingConfig())
+    found = detect_recording(checkpoint, shard, times_us)
     assert found.boxes.t.tolist() == times_us
     assert found.boxes.xywh.tolist() == [[32, 16, 16, 16]] * len(times_us)
     assert set(found.boxes.class_id.tolist()) == {1}
@@ -55,7 +52,7 @@ def test_boxes_are_found_at_the_times_asked_for_and_keep_their_track(
 
 def test_boxes_in_no_track_are_told_from_the_score_asked_for(checkpoint: Checkpoint, tiny_dataset: Dataset) -> None:
     shard = tiny_dataset.shards(Split.VAL)[0]
-    found = detect_recording(checkpoint, shard, [shard.first_us + 300_000], CPU, TrackingConfig(), least_score=0.2)
+    found = detect_recording(checkpoint, shard, [shard.first_us + 300_000], least_score=0.2)
     assert found.boxes.class_id.tolist() == [1, 0]
     assert found.boxes.track_id.tolist() == [1, 0]
     np.testing.assert_allclose(found.scores, [1 / (1 + np.exp(-3)), 0.25], rtol=1e-5)
