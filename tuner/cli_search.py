@@ -1,4 +1,4 @@
-"""Commands on searches: run one, read its result, look at all of them."""
+"""Commands on searches: run one, look at all of them."""
 
 from pathlib import Path
 from typing import Annotated
@@ -38,21 +38,6 @@ def search(
         told = f"interrupted; go on with: spiketune search {spec} --data {data} --out {result.folder} --resume"
         print_line(told, on_stderr=True)
         raise typer.Exit(INTERRUPT_EXIT)
-
-
-def best(
-    folder: Annotated[Path, typer.Argument(metavar="SEARCH_DIR", help="The folder a search wrote.")],
-    as_json: JsonOption = False,
-) -> None:
-    """Show what a search found."""
-    from tuner.display import show_result
-    from tuner.result import read_result
-
-    result = read_result(folder)
-    if as_json:
-        print_json(result.as_dict())
-    else:
-        show_result(plain_console(), result, "DATASET")
 
 
 def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="Of 127.0.0.1.")] = 5000) -> None:

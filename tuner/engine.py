@@ -12,7 +12,7 @@ from tuner.ledger import Ledger, plateaued
 from tuner.observing import Observer
 from tuner.samplers.names import SamplerName
 from tuner.samplers.observation import Observation, Proposer
-from tuner.schedulers.decision import Decision, Past, Scheduler
+from tuner.schedulers.decision import Decision, Scheduler
 from tuner.schedulers.health import Health
 from tuner.schedulers.population import Population
 from tuner.spec.search_spec import SearchSpec
@@ -245,16 +245,7 @@ class Engine:
         records = self._study.trials()
         self._ledger.restore(records)
         worth = self._spec.file.objective.worth
-        self._scheduler.restore(
-            Past(
-                record.number,
-                {epoch: worth(values) for epoch, values in record.curve.items()},
-                ended=record.state not in UNFINISHED,
-                waiting=record.state is TrialState.PAUSED,
-            )
-            for record in records
-            if record.origin.kind is TrialKind.SEARCH
-        )
+        self._scheduler.restore(r.past(worth) for r in records if r.origin.kind is TrialKind.SEARCH)
         for record in list(records):
             stopped = record.decision is Decision.STOP and record.leg_from < record.last_epoch
             if record.state in UNFINISHED and (record.over or stopped):  # the process died before it could say so

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tuner.study.record import DEFAULT_TRIAL, TrialRecord
+from tuner.study.record import DEFAULT_TRIAL, SCORES, TrialRecord
 
 
 def trial_told(trial: TrialRecord, names: Sequence[str] = ()) -> str:
@@ -26,6 +26,11 @@ def short_name(leaf: str) -> str:
     """The last part of a leaf's name, or the part before a last one that says nothing: `lr`, `optimizer`."""
     branch, _, name = leaf.rpartition(".")
     return branch if name == "name" else name
+
+
+def metric_told(name: str) -> str:
+    """A metric's name as people write it: `mAP50`; others are words already."""
+    return f"mAP{name.removeprefix('map')}" if name in SCORES else name
 
 
 def short_value(value: Any) -> str:

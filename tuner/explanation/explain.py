@@ -83,7 +83,8 @@ def explain(search: SearchHistory, number: int) -> Explanation:
         InputError: there is none of this number.
     """
     if not 0 <= number < len(search.trials):
-        raise InputError(f"trial {number}: the search has trials 0 to {len(search.trials) - 1}; give one of them")
+        there = f"0 to {len(search.trials) - 1}" if search.trials else "none yet"
+        raise InputError(f"trial {number}: the search has no such trial; its numbers are {there}")
     trial, result = search.trials[number], search.result
     record, objective = trial.record, result.spec.file.objective
     best = result.best

@@ -67,6 +67,12 @@ class MedianStopping(WithoutWaiting):
         for averages in self._averages.values():
             averages.sort()
 
+    def median(self, epoch: int) -> float | None:
+        """Of the averages of those that have reported this epoch; None where nobody is compared with it."""
+        averages = self._averages.get(epoch, [])
+        enough = self._grace <= epoch < self._epochs and len(averages) >= self._min_trials
+        return _median(averages) if enough else None
+
     def rungs(self) -> list[Rung]:
         """None: averages are compared at every epoch."""
         return []
@@ -74,11 +80,9 @@ class MedianStopping(WithoutWaiting):
     def _loses(self, progress: _Progress, epoch: int, value: float) -> bool:
         if not math.isfinite(value):
             return True
-        averages = self._averages.setdefault(epoch, [])
-        enough = self._grace <= epoch < self._epochs and len(averages) >= self._min_trials
-        median = _median(averages) if enough else -math.inf
-        insort(averages, progress.take(epoch, value))
-        return progress.best < median
+        median = self.median(epoch)
+        insort(self._averages.setdefault(epoch, []), progress.take(epoch, value))
+        return median is not None and progress.best < median
 
 
 def _median(ascending: list[float]) -> float:

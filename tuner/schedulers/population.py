@@ -77,7 +77,7 @@ class Population:
         return Decision.PAUSE if self._waiting.get(number) == epoch else Decision.CONTINUE
 
     def _compare(self, number: int, epoch: int) -> None:
-        ranked = self._ranked(epoch)
+        ranked = self.ranked(epoch)
         if number in ranked[len(ranked) - best_share(len(ranked), SHARE) :]:
             self._lost[number] = epoch
             self._alive.discard(number)
@@ -128,7 +128,7 @@ class Population:
             epoch: of the comparison that was lost.
             config: the whole configuration of a trial, the default's too, of which nothing was sampled.
         """
-        ranked = self._ranked(epoch)
+        ranked = self.ranked(epoch)
         if not ranked:
             return None
         rng = np.random.default_rng((self._seed, number, _HEIR_STREAM))
@@ -136,7 +136,7 @@ class Population:
         donor = donors[int(rng.integers(len(donors)))]
         return Heir(donor, near(self._space, config(donor), rng))
 
-    def _ranked(self, epoch: int) -> list[int]:
+    def ranked(self, epoch: int) -> list[int]:
         """Who is alive and has been compared up to this epoch, best first."""
         latest = {}
         for number in self._alive:

@@ -2,12 +2,12 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from tuner.schedulers.decision import Decision
+from tuner.schedulers.decision import Decision, Past
 from tuner.space import Leaves
 
 DEFAULT_TRIAL = 0  # the default configuration; never stopped, so that the winner is compared with it at full budget
@@ -153,6 +153,11 @@ class TrialRecord:
     def checkpoint(self) -> str | None:
         """Its best weights, below the search's folder."""
         return None if self.files is None else f"{self.files}/best.safetensors"
+
+    def past(self, worth: Callable[[tuple[float, ...]], float]) -> Past:
+        """What a scheduler remembers of it."""
+        curve = {epoch: worth(values) for epoch, values in self.curve.items()}
+        return Past(self.number, curve, ended=self.state not in UNFINISHED, waiting=self.state is TrialState.PAUSED)
 
     def without_files(self) -> "TrialRecord":
         """The record with nothing to go on from."""
