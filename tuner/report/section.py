@@ -10,6 +10,7 @@ from plotly.graph_objects import Figure
 ABSENT = "–"
 SHOWN = 100  # rows of a long table that are seen before all are asked for
 LONG = 300  # rows from which a table is long
+_WORDY = 50  # letters from which a cell needs room
 
 Cell = str | int | float | None
 
@@ -97,5 +98,5 @@ def _cell(column: Column, cell: Cell) -> Markup:
     if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
         return Markup('<td class="absent">{}</td>').format(ABSENT)
     if isinstance(cell, str):  # markup too, which is not escaped again
-        return Markup("<td>{}</td>").format(cell)
+        return Markup("<td{}>{}</td>").format(Markup(' class="long"') if len(cell) > _WORDY else "", cell)
     return Markup('<td class="number" data-value="{}">{}</td>').format(repr(cell), format(cell, column.form))

@@ -1,0 +1,115 @@
+"""The answer in three lines: which configuration, how sure, and what it has cost."""
+
+import math
+import statistics
+from collections.abc import Sequence
+
+from markupsafe import Markup
+from scipy import stats
+
+from tuner.finalists import CONFIDENCE
+from tuner.history import SearchHistory
+from tuner.report.occupancy import occupancy
+from tuner.report.section import Section, nothing
+from tuner.report.view import first_quantity, quantity, title_of
+from tuner.result import SearchResult
+from tuner.study.record import LOST, UNFINISHED, TrialKind, TrialRecord
+from tuner.wording import settings_told
+
+ANCHOR, TITLE = "answer", "The answer"
+_COSTS = ("energy_uj", "latency_ms", "parameters")
+
+
+def answer_section(history: SearchHistory, examined: tuple[float, float] | None = None) -> Section:
+    """Three lines.
+
+    Args:
+        history: of the search.
+        examined: 95 % interval of the winner's mAP, 0 to 1, where it was measured once more.
+    """
+    result = history.result
+    best = result.best
+    if best is None:
+        return Section(ANCHOR, TITLE, nothing("No trial has come to a value yet."))
+    going = any(trial.state in UNFINISHED for trial in result.trials)
+    lines = [
+        ("Best so far" if going else "Best configuration", f"{title_of(result, best)}: {_settings(best)}"),
+        ("How good, how sure", f"{_value(result, best, examined)} {_against_default(result, best)}"),
+        ("What it cost", _cost(history, best)),
+    ]
+    html = Markup("").join(Markup("<li><b>{}</b> {}</li>").format(*line) for line in lines)
+    return Section(ANCHOR, TITLE, Markup('<ul class="answer">{}</ul>').format(html))
+
+
+def repeats_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Student's 95 % interval of the mean; None of fewer than two values."""
+    if len(values) < 2:
+        return None
+    margin = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
+    return statistics.fmean(values) - float(margin), statistics.fmean(values) + float(margin)
+
+
+def winner_repeats(result: SearchResult, best: TrialRecord) -> list[float]:
+    """What the winner's repeats with other seeds came to, as reported."""
+    ended = [t for t in result.trials if t.origin.repeats == best.number and t.state not in UNFINISHED]
+    return [trial.values[0] for trial in ended if trial.best_epoch is not None]
+
+
+def _settings(best: TrialRecord) -> str:
+    return settings_told(best.sampled) if best.sampled else "the default configuration itself"
+
+
+def _value(result: SearchResult, best: TrialRecord, examined: tuple[float, float] | None) -> str:
+    told = first_quantity(result)
+    text = f"{told.label} {best.values[0]:.4g} at epoch {best.best_epoch}"
+    if best.violation:
+        text += f", though it breaks a constraint by {100 * best.violation:.3g} %"
+    repeats = winner_repeats(result, best)
+    if repeats:
+        text += f"; trained {len(repeats)} times more with other seeds: mean {statistics.fmean(repeats):.4g}"
+        interval = repeats_interval(repeats)
+        if interval is not None:
+            text += f", 95 % interval {interval[0]:.4g} to {interval[1]:.4g} over seeds"
+    if examined is not None:
+        text += f"; 95 % interval of mAP over recordings {examined[0]:.4g} to {examined[1]:.4g}"
+    if not repeats and examined is None:
+        text += "; no interval is known, for it was neither repeated nor examined, and the best of many is partly luck"
+    return f"{text}."
+
+
+def _against_default(result: SearchResult, best: TrialRecord) -> str:
+    default = result.default
+    if default is None:
+        return "The default configuration has no value to compare with."
+    if default is best:
+        return "No trial was better than the default configuration."
+    mine = winner_repeats(result, best)
+    value = statistics.fmean(mine) if mine else best.values[0]
+    difference = value - default.values[0]
+    rests = "the repeats' mean" if mine else "it"
+    return f"The default configuration has {default.values[0]:.4g}; {rests} differs from that by {difference:+.4g}."
+
+
+def _cost(history: SearchHistory, best: TrialRecord) -> str:
+    result, trials = history.result, history.result.trials
+    own = sum(trial.origin.kind is TrialKind.SEARCH for trial in trials)
+    lost = sum(trial.state in LOST for trial in trials)
+    busy_h = sum(trial.busy_s for trial in trials) / 3600
+    parts = [
+        f"{own} trials ({lost} lost)" + (f" and {len(trials) - own} repeats" if own < len(trials) else ""),
+        f"{sum(trial.epochs for trial in trials):,} epochs",
+        f"{busy_h:.2f} h on workers",
+    ]
+    known = occupancy(history)
+    if known is not None:
+        parts.append(f"{known.span_s / 3600:.2f} h on the clock")
+    gpus = result.spec.file.resources.gpus
+    parts.append(f"{busy_h * gpus:.2f} GPU hours" if gpus else "no GPU")
+    money = sum(trial.cost for trial in trials)
+    if money:
+        parts.append(f"{money:,.2f} in the currency of the prices")
+    costs = [
+        f"{quantity(m).title} {quantity(m).told((best.metrics or {})[m])}" for m in _COSTS if m in (best.metrics or {})
+    ]
+    told = f" The winner itself: {', '.join(costs)}." if costs else " What the winner costs in use was not asked for."
+    return f"{', '.join(parts)}.{told}"

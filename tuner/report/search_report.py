@@ -1,0 +1,54 @@
+"""The report of one search: its sections in their order, written into its folder."""
+
+from datetime import datetime
+from pathlib import Path
+
+from data.storage import whole_text
+from tuner.history import SearchHistory, read_history
+from tuner.report.answer import answer_section
+from tuner.report.course import course_section
+from tuner.report.curves import curves_section
+from tuner.report.importance import importance_section
+from tuner.report.page import page_html
+from tuner.report.reproduce import reproduce_section
+from tuner.report.section import Section
+from tuner.report.settings import settings_section
+from tuner.report.trade import constraints_section, trade_section
+from tuner.report.trials import states_section, table_section
+from tuner.report.workers import workers_section
+
+REPORT = "report.html"
+
+
+def write_report(folder: Path, out: Path | None = None) -> Path:
+    """Write the page of a search, which may be running; where it is.
+
+    Args:
+        folder: of the search.
+        out: file to write; report.html in the folder unless given.
+
+    Raises:
+        InputError: the folder holds no search that can be read.
+    """
+    at = datetime.now().astimezone()
+    history = read_history(folder)
+    target = out if out is not None else folder / REPORT
+    whole_text(target, page_html(f"Search {history.result.search_id}", search_sections(history), at))
+    return target
+
+
+def search_sections(history: SearchHistory) -> list[Section]:
+    """All that the study tells."""
+    return [
+        answer_section(history),
+        course_section(history),
+        curves_section(history),
+        importance_section(history),
+        settings_section(history),
+        trade_section(history),
+        constraints_section(history),
+        workers_section(history),
+        states_section(history),
+        table_section(history),
+        reproduce_section(history),
+    ]

@@ -1,0 +1,267 @@
+"""What the parameters did: parallel coordinates, a panel for each, and contours of the two or three that decided."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from markupsafe import Markup
+from plotly.colors import sample_colorscale
+from plotly.subplots import make_subplots
+from scipy.interpolate import griddata
+
+from tuner.domains import Choice
+from tuner.history import SearchHistory
+from tuner.report.importance import importances, labels
+from tuner.report.reading import ENOUGH, Read, Reading, widest
+from tuner.report.section import Section, figure_html, nothing
+from tuner.report.view import SCALE, WINNER, better, first_quantity, hover, plain
+from tuner.space import Branch
+from tuner.spec.objective import Mode
+from tuner.wording import short_value
+
+ANCHOR, TITLE = "settings", "What the settings did"
+_STEPS = 8  # colours of lines
+_GRID = 30  # cells of a contour along each side
+_COLUMNS = 2  # of panels, which a phone can still show
+
+
+def settings_section(history: SearchHistory) -> Section:
+    """Parallel coordinates, slices, contours; all at the epoch that most trials have reached."""
+    reading = widest(history)
+    if reading is None or len(reading.reads) < 2:
+        return Section(ANCHOR, TITLE, nothing("Fewer than two trials have reported an epoch that they share."))
+    branches = [branch for branch in history.result.spec.space.branches if reading.of(branch) and not _fixed(branch)]
+    if not branches:
+        return Section(ANCHOR, TITLE, nothing("The space has no parameter with more than one value."))
+    told = f"{first_quantity(history.result).title} of {len(reading.reads)} trials after epoch {reading.epoch}"
+    way = better(history.result.spec.file.objective)
+    html = figure_html(
+        _parallel(history, reading, branches),
+        f"Parallel coordinates: each line is a trial through its settings, in the colour of its {told} ({way}); where "
+        "lines of one colour meet on an axis, that setting matters.",
+    )
+    html += figure_html(
+        _slices(history, reading, branches),
+        f"A panel for each parameter, a point for each trial at its setting: {told}, so that no value is higher only "
+        "because its trial was trained for longer; the winner's setting is orange.",
+    )
+    return Section(ANCHOR, TITLE, html + _contour_html(history, reading, told))
+
+
+def _fixed(branch: Branch) -> bool:
+    return isinstance(branch.domain, Choice) and len(branch.domain.options) == 1
+
+
+def _scale(branch: Branch) -> dict[str, Any]:
+    """An axis for the parameter; a logarithmic one with its ends and its middle, for plotly's own ticks are a crowd."""
+    domain = branch.domain
+    if isinstance(domain, Choice):
+        return {"type": "category"}
+    if not domain.log:
+        return {"type": "linear", "nticks": 5}
+    ticks = [float(domain.low), math.sqrt(domain.low * domain.high), float(domain.high)]
+    return {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:.2g}" for tick in ticks]}
+
+
+def _height(branch: Branch, value: Any) -> float:
+    """Where a setting is on its axis, 0 to 1."""
+    domain = branch.domain
+    if isinstance(domain, Choice):
+        place = [repr(option) for option in domain.options].index(repr(value))
+        return place / max(len(domain.options) - 1, 1)
+    low, high, at = float(domain.low), float(domain.high), float(value)
+    if domain.log:
+        low, high, at = math.log(low), math.log(high), math.log(at)
+    return (at - low) / (high - low)
+
+
+def _parallel(history: SearchHistory, reading: Reading, branches: Sequence[Branch]) -> go.Figure:
+    """Lines in a few colours, each colour one trace: the figure stays small, and needs no WebGL."""
+    figure, named = go.Figure(), labels(history.result.spec.space)
+    values = [read.value for read in reading.reads]
+    low, high = min(values), max(values)
+    colours = sample_colorscale(SCALE, [step / (_STEPS - 1) for step in range(_STEPS)])
+    groups: list[list[Read]] = [[] for _ in colours]
+    for read in reading.reads:
+        groups[round((read.value - low) / ((high - low) or 1) * (_STEPS - 1))].append(read)
+    order = range(_STEPS) if history.result.spec.file.objective.mode is Mode.MAX else range(_STEPS)[::-1]
+    for step in order:  # the best are drawn last
+        if groups[step]:
+            _add_lines(figure, history, branches, groups[step], colours[step], named)
+    title = first_quantity(history.result).title
+    bar = {"title": {"text": title}, "thickness": 10}
+    scale = {
+        "colorscale": SCALE,
+        "cmin": low,
+        "cmax": high,
+        "color": [low],
+        "showscale": True,
+        "colorbar": bar,
+        "size": 0.1,
+    }
+    figure.add_scatter(x=[0], y=[0], mode="markers", marker=scale, hoverinfo="skip", showlegend=False)
+    for place, branch in enumerate(branches):
+        figure.add_vline(x=place, line={"width": 1})
+        for at, text in _ends(branch):
+            figure.add_annotation(
+                x=place, y=at, text=plain(text), showarrow=False, font={"size": 10}, yshift=10 if at else -10
+            )
+    figure.update_layout(
+        height=420,
+        showlegend=False,
+        margin={"b": 110},
+        xaxis={
+            "tickvals": list(range(len(branches))),
+            "ticktext": [named[branch.name] for branch in branches],
+            "tickangle": -40,
+            "showgrid": False,
+            "zeroline": False,
+            "range": [-0.3, len(branches) - 0.7],
+        },
+        yaxis={"visible": False, "range": [-0.1, 1.1]},
+    )
+    return figure
+
+
+def _ends(branch: Branch) -> list[tuple[float, str]]:
+    domain = branch.domain
+    if isinstance(domain, Choice):
+        return [(_height(branch, option), short_value(option)) for option in domain.options]
+    return [(0.0, short_value(domain.low)), (1.0, short_value(domain.high))]
+
+
+def _add_lines(
+    figure: go.Figure,
+    history: SearchHistory,
+    branches: Sequence[Branch],
+    reads: Sequence[Read],
+    colour: str,
+    named: dict[str, str],
+) -> None:
+    x: list[int | None] = []
+    y: list[float | None] = []
+    text: list[str | None] = []
+    for read in reads:
+        for place, branch in enumerate(branches):
+            if branch.name in read.settings:
+                setting = read.settings[branch.name]
+                x.append(place)
+                y.append(round(_height(branch, setting), 3))
+                text.append(
+                    f"trial {read.trial.number}: {named[branch.name]} {plain(short_value(setting))}, {read.value:.4g}"
+                )
+        x.append(None)
+        y.append(None)
+        text.append(None)
+    thin = len(history.trials) > 100
+    figure.add_scatter(
+        mode="lines",
+        x=x,
+        y=y,
+        text=text,
+        hovertemplate="%{text}<extra></extra>",
+        line={"color": colour, "width": 0.8 if thin else 1.5},
+        opacity=0.5 if thin else 0.85,
+    )
+
+
+def _slices(history: SearchHistory, reading: Reading, branches: Sequence[Branch]) -> go.Figure:
+    named, rows = labels(history.result.spec.space), math.ceil(len(branches) / _COLUMNS)
+    figure = make_subplots(
+        rows, _COLUMNS, shared_yaxes=True, vertical_spacing=min(0.1, 0.5 / rows), horizontal_spacing=0.06
+    )
+    best = history.result.best
+    for place, branch in enumerate(branches):
+        row, column = place // _COLUMNS + 1, place % _COLUMNS + 1
+        reads = reading.of(branch)
+        chosen = isinstance(branch.domain, Choice)
+        figure.add_scatter(
+            mode="markers",
+            x=[plain(str(read.settings[branch.name])) if chosen else read.settings[branch.name] for read in reads],
+            y=[round(read.value, 6) for read in reads],
+            marker={
+                "size": [9 if read.trial is best else 6 for read in reads],
+                "color": [WINNER if read.trial is best else "#2f80d0" for read in reads],
+                "opacity": 0.8,
+            },
+            text=[f"trial {read.trial.number}" for read in reads],
+            hovertemplate="%{text}: %{x}, %{y:.4g}<extra></extra>",
+            row=row,
+            col=column,
+        )
+        title = {"text": named[branch.name], "standoff": 4}
+        figure.update_xaxes({"title": title, "tickangle": 0, **_scale(branch)}, row=row, col=column)
+    figure.update_yaxes(title={"text": first_quantity(history.result).title}, col=1)
+    figure.update_layout(height=80 + 210 * rows, showlegend=False)
+    return figure
+
+
+def _contour_html(history: SearchHistory, reading: Reading, told: str) -> Markup:
+    if len(reading.reads) < ENOUGH:
+        return nothing(
+            f"Contours need {ENOUGH} trials at one epoch; {len(reading.reads)} have reached epoch {reading.epoch}."
+        )
+    ranked = [one.branch for one in importances(history.result.spec.space, reading)]
+    numeric = [b for b in ranked if not isinstance(b.domain, Choice) and not b.when][:3]
+    if len(numeric) < 2:
+        return nothing(
+            "Contours need two numeric parameters without conditions; the space has fewer that could be judged."
+        )
+    pairs = [(a, b) for k, a in enumerate(numeric) for b in numeric[k + 1 :]]
+    drawn = [figure for pair in pairs if (figure := _contour(history, reading, *pair)) is not None]
+    says = (
+        f"Contours of two parameters that decided: {told}, drawn between the trials (points), and nowhere beyond them."
+    )
+    return Markup("").join(figure_html(figure, says) for figure in drawn)
+
+
+def _contour(history: SearchHistory, reading: Reading, across: Branch, up: Branch) -> go.Figure | None:
+    """The values between the trials, linear over their triangles; None where the points lie on a line."""
+    named = labels(history.result.spec.space)
+    reads = [read for read in reading.reads if across.name in read.settings and up.name in read.settings]
+    points = np.array([[_height(across, r.settings[across.name]), _height(up, r.settings[up.name])] for r in reads])
+    if len(reads) < ENOUGH or np.linalg.matrix_rank(points - points.mean(0)) < 2:
+        return None
+    side = np.linspace(0, 1, _GRID)
+    values = griddata(points, [read.value for read in reads], (side[None, :], side[:, None]), method="linear")
+    rounded = [[None if math.isnan(value) else round(float(value), 4) for value in line] for line in values]
+    title = first_quantity(history.result).title
+    figure = go.Figure(
+        go.Contour(
+            x=_unscaled(across, side),
+            y=_unscaled(up, side),
+            z=rounded,
+            colorscale=SCALE,
+            line={"width": 0.5},
+            colorbar={"title": {"text": title}, "thickness": 10},
+            hovertemplate=f"{named[across.name]} %{{x:.3g}}, {named[up.name]} %{{y:.3g}}: %{{z:.3g}}<extra></extra>",
+        )
+    )
+    figure.add_scatter(
+        mode="markers",
+        x=[read.settings[across.name] for read in reads],
+        y=[read.settings[up.name] for read in reads],
+        marker={"size": 6, "color": "#ffffff", "line": {"width": 1, "color": "#1c2330"}},
+        text=[hover(history.result, read.trial) for read in reads],
+        hovertemplate="%{text}<extra></extra>",
+        showlegend=False,
+    )
+    figure.update_layout(
+        height=380,
+        xaxis={"title": {"text": named[across.name]}, **_scale(across)},
+        yaxis={"title": {"text": named[up.name]}, **_scale(up)},
+    )
+    return figure
+
+
+def _unscaled(branch: Branch, side: Any) -> list[float]:
+    """The settings at heights of 0 to 1 on an axis."""
+    domain = branch.domain
+    assert not isinstance(domain, Choice)
+    low, high = float(domain.low), float(domain.high)
+    if domain.log:
+        low, high = math.log(low), math.log(high)
+        return [float(f"{math.exp(low + (high - low) * at):.6g}") for at in side]
+    return [float(f"{low + (high - low) * at:.6g}") for at in side]
