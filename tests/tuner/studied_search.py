@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from optuna.storages import BaseStorage
-
 from tuner.schedulers.decision import Decision
 from tuner.search_folder import IDENTITY_FILE, RESULT_FILE, SPEC_FILE
 from tuner.spec.search_spec import SearchSpec, load_spec
@@ -15,24 +13,21 @@ from tuner.study.record import Origin, Told, TrialKind, TrialState
 from tuner.study.study import Study
 
 SEARCH_ID = "tiny-20261126-201932"
-SPEC = """\
-name: tiny
-space: {loss.box: {uniform: [2, 15]}, optimizer.name: {choice: [sgd, adamw]}}
-"""
+SPACE = "space: {loss.box: {uniform: [2, 15]}, optimizer.name: {choice: [sgd, adamw]}}\n"
 
 
 class StudiedSearch:
     """Writes a search's folder. Its clock stands still unless it is set."""
 
-    def __init__(self, folder: Path, text: str, storage: BaseStorage | None = None) -> None:
+    def __init__(self, folder: Path, text: str, space: str = SPACE) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / SPEC_FILE).write_text(SPEC + text)
+        (folder / SPEC_FILE).write_text(f"name: tiny\n{space}{text}")
         identity = {"search_id": SEARCH_ID, "dataset": "datasets/tiny", "digest": "0" * 64}
         (folder / IDENTITY_FILE).write_text(json.dumps(identity))
         self.folder = folder
         self.now_s = 1000.0
         self.spec: SearchSpec = load_spec(folder / SPEC_FILE)
-        self.study = Study.create(folder, self.spec, SEARCH_ID, storage, lambda: self.now_s)
+        self.study = Study.create(folder, self.spec, SEARCH_ID, clock=lambda: self.now_s)
 
     def begin(self, at_s: float, **origin: Any) -> int:
         """A new trial, taken up at once by a worker of node a."""
