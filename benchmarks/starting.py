@@ -88,7 +88,7 @@ def measure(dataset: Path, folder: Path, trials: int) -> list[Row]:
     spec, log = folder / "spec.yaml", folder / "trials.log"
     spec.write_text(SPEC.format(trials=trials), encoding="utf-8")
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder / 'mlflow.db'}"
-    run_search(load_spec(spec), dataset, folder / "search", train_function=recorded(log))
+    run_search(load_spec(spec), dataset, folder / "search", report=False, train_function=recorded(log))
     told: list[dict[str, Any]] = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     if len({trial["pid"] for trial in told}) > 1:
         raise RuntimeError("the search took more than one worker")

@@ -19,6 +19,9 @@ def search(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the search in --out, or the newest of this spec; else begin.")
     ] = False,
+    report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Keep report.html in the folder while the search runs.")
+    ] = True,
     as_json: JsonOption = False,
 ) -> None:
     """Search for the best configuration."""
@@ -29,7 +32,7 @@ def search(
     from tuner.halt import INTERRUPTED  # Ray and MLflow take seconds to import: only for a sound spec
     from tuner.search import run_search
 
-    result = run_search(loaded, data, out, resume=resume, progress_on_stderr=as_json)
+    result = run_search(loaded, data, out, resume=resume, progress_on_stderr=as_json, report=report)
     if as_json:
         print_json(result.as_dict())
     else:

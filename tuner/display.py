@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 
 from tuner.result import SearchResult
+from tuner.search_folder import REPORT_FILE
 from tuner.spec.objective import Mode
 from tuner.spec.search_spec import EPOCHS, SearchSpec
 from tuner.study.record import TrialKind, TrialRecord, TrialState
@@ -185,6 +186,9 @@ def show_result(console: Console, result: SearchResult, dataset: str) -> None:
         console.print(f"  mAP {default.scores['map']:.4f}  mAP50 {default.scores['map50']:.4f}  with the default")
     _show_finalists(console, result)
     _show_front(console, result)
+    report = result.folder / REPORT_FILE
+    if report.is_file():
+        console.print(f"report: {report}", markup=False, soft_wrap=True)
     checkpoint = result.folder / "best.safetensors"
     console.print(f"checkpoint: {checkpoint}\n\nnext:", markup=False, soft_wrap=True)
     for command in (f"best {result.folder}", f"evaluate {checkpoint} --data {dataset}", "ui"):

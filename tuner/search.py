@@ -24,6 +24,7 @@ from tuner.prices import Meter
 from tuner.progress import Progress
 from tuner.ray_events import StudySearcher, TrialEvents
 from tuner.ray_scheduler import RayScheduler
+from tuner.report.refreshing import Refresher
 from tuner.result import SearchResult
 from tuner.search_folder import Identity, begun, held
 from tuner.spec.objective import AFTER, BEFORE
@@ -48,6 +49,7 @@ def run_search(
     *,
     resume: bool = False,
     progress_on_stderr: bool = False,
+    report: bool = True,
     train_function: TrainFunction = train,
 ) -> SearchResult:
     """Search; everything it learns lies in `out` (runs/SEARCH_ID unless given), in the study's database and in MLflow.
@@ -58,6 +60,7 @@ def run_search(
         out: folder of the search.
         resume: go on with the search in `out`, or with the newest of the spec's name; begin one where there is none.
         progress_on_stderr: leave stdout alone.
+        report: keep report.html in the folder, while the search runs and with the winner measured at its end.
         train_function: what trains a trial.
 
     Raises:
@@ -72,7 +75,8 @@ def run_search(
     job = _job(spec, opened.location, folder, train_function)
     with held(folder), terminal_apart(folder / LOG_FILE) as terminal:
         display = _display(terminal, spec, progress_on_stderr)
-        result = _Search(spec, job, folder, identity, display, earlier).run()
+        refresher = Refresher(folder) if report else None
+        result = _Search(spec, job, folder, identity, display, earlier, refresher).run()
     if result.halted not in (None, INTERRUPTED):
         raise TrainingError(f"{identity.search_id}: {result.halted}; details: {folder / LOG_FILE}")
     if result.halted is None and result.trials and not any(trial.scores for trial in result.trials):
@@ -108,6 +112,7 @@ class _Search:
     identity: Identity
     display: Display
     earlier: list[Earlier]
+    refresher: Refresher | None
 
     def run(self) -> SearchResult:
         halt = Halt(self.spec.file.budget.same_failures)
@@ -141,7 +146,8 @@ class _Search:
         self.display.restore(study.trials())
         progress = Progress(self.spec, study, scheduler, ledger, workers, self.display.say)
         meter = Meter(self.spec.file.budget.prices, self.spec.file.resources)
-        events = TrialEvents(engine, study, halt, meter, self.folder, [tracker, self.display, progress])
+        listeners = [tracker, self.display, progress, *([self.refresher] if self.refresher is not None else [])]
+        events = TrialEvents(engine, study, halt, meter, self.folder, listeners)
         try:
             self._tune(StudySearcher(engine, self.folder.absolute(), workers), events, halt, workers())
         except BaseException:
@@ -154,10 +160,22 @@ class _Search:
             result.write_winner()
             write_front(result)
             result.write_summary()
+            notes = self._report(result)
             tracker.finish(result)
-            result = dataclasses.replace(result, notes=tuple(tracker.notes))
+            result = dataclasses.replace(result, notes=(*tracker.notes, *notes))
             result.write_summary()
         return result
+
+    def _report(self, result: SearchResult) -> list[str]:
+        """Write the last report; what did not go as it should."""
+        if self.refresher is None:
+            return []
+        if result.halted == INTERRUPTED:  # nobody should have to wait, and the command writes it at any time
+            self.refresher.stop()
+            return []
+        self.display.say("writing the report")
+        why = self.refresher.finish(examined=result.halted is None)
+        return [] if why is None else [why]
 
     def _tune(self, searcher: StudySearcher, events: TrialEvents, halt: Halt, workers: int) -> None:
         # Ray's own snapshots are of no use here, and cost more the longer a search is.

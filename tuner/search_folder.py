@@ -28,6 +28,7 @@ SPEC_FILE = "spec.yaml"
 IDENTITY_FILE = "search.json"
 LOCK_FILE = ".lock"
 RESULT_FILE = "result.json"
+REPORT_FILE = "report.html"
 RUNS = Path("runs")
 _STAMP = re.compile(r"-\d{8}-\d{6}(-[0-9a-f]{4})?$")
 # What a resumed search may change; everything else would make its trials incomparable.

@@ -72,7 +72,14 @@ def main(home: Path, out: Path) -> None:
     from tuner.spec.search_spec import load_spec
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    run_search(load_spec(home / "spec.yaml"), home / "dataset", out, resume=True, train_function=formula(home / LOG))
+    run_search(
+        load_spec(home / "spec.yaml"),
+        home / "dataset",
+        out,
+        resume=True,
+        report=False,
+        train_function=formula(home / LOG),
+    )
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def test_trials_of_two_processes_report_once_and_leave_one_checkpoint_each(
     monkeypatch.chdir(tmp_path)
     spec = tmp_path / "spec.yaml"
     spec.write_text(SPEC, encoding="utf-8")
-    result = run_search(load_spec(spec), tiny_dataset.location, tmp_path / "out")
+    result = run_search(load_spec(spec), tiny_dataset.location, tmp_path / "out", report=False)
     assert [trial.state for trial in result.trials] == [TrialState.COMPLETE] * 2
     assert [trial.epochs for trial in result.trials] == [2, 2]
     best = result.best

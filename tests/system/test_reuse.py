@@ -55,7 +55,7 @@ def test_fifty_trials_in_one_worker_leave_nothing_behind(
     (tmp_path / "spec.yaml").write_text(SPEC, encoding="utf-8")
     log = tmp_path / "resident"
     spec = load_spec(tmp_path / "spec.yaml")
-    result = run_search(spec, tiny_dataset.location, tmp_path / "out", train_function=weighed(log))
+    result = run_search(spec, tiny_dataset.location, tmp_path / "out", report=False, train_function=weighed(log))
     assert {trial.state for trial in result.trials} == {TrialState.COMPLETE}
     told = [line.split() for line in log.read_text().splitlines()]
     assert len(told) == TRIALS

@@ -66,7 +66,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, dataset: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def searched(home: Path) -> subprocess.CompletedProcess[str]:
-    command = [*COMMAND, "search", "spec.yaml", "--data", "dataset", "--out", "out", "--json"]
+    command = [*COMMAND, "search", "spec.yaml", "--data", "dataset", "--out", "out", "--no-report", "--json"]
     return subprocess.run(command, cwd=home, env=environment(home), capture_output=True, text=True, timeout=180)
 
 

@@ -123,7 +123,7 @@ def result(home: Path, spec: SearchSpec, dataset: Path) -> SearchResult:
     """Eight trials, of which the third to start crashes."""
     (home / "calls").mkdir()
     train = training(home / "calls", lambda call: call == CRASHING)
-    return run_search(spec, dataset, home / "out", train_function=train)
+    return run_search(spec, dataset, home / "out", report=False, train_function=train)
 
 
 @pytest.fixture(scope="module")
@@ -280,7 +280,7 @@ def test_three_trials_with_the_same_error_end_the_search(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setattr(tracking, "FINISH_S", 1.0)
     with pytest.raises(TrainingError, match="3 trials in a row failed with the same error: RuntimeError: this one"):
-        run_search(spec, dataset, home / "failing", train_function=train)
+        run_search(spec, dataset, home / "failing", report=False, train_function=train)
     failing = read_result(home / "failing")
     assert 3 <= len(failing.trials) < TRIALS
     # One more may have begun meanwhile; a resumed search would go on with it.
@@ -302,7 +302,7 @@ def test_trials_diverge_or_end_early_one_after_the_other_in_one_worker(
     calls = home / "calls of some"
     calls.mkdir()
     train = training(calls, lambda _: False, {0: 1, 1: 1, 2: 1, 3: 2}, patience=2)
-    some = run_search(load_spec(home / "some.yaml"), dataset, home / "some", train_function=train)
+    some = run_search(load_spec(home / "some.yaml"), dataset, home / "some", report=False, train_function=train)
     assert some.halted is None
     assert [trial.state for trial in some.trials] == [TrialState.DIVERGED] * 4 + [TrialState.COMPLETE]
     assert [trial.epochs for trial in some.trials] == [0, 0, 0, 1, 2]
@@ -336,7 +336,7 @@ def test_ctrl_c_ends_trials_and_runs_in_order_and_keeps_what_was_reached(
     watcher = threading.Thread(target=interrupt)
     watcher.start()
     try:
-        cut = run_search(load_spec(home / "long.yaml"), dataset, home / "cut", train_function=train)
+        cut = run_search(load_spec(home / "long.yaml"), dataset, home / "cut", report=False, train_function=train)
     finally:
         stop.set()
         watcher.join()

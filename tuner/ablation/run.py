@@ -81,6 +81,7 @@ def run_ablation(
             folder / group.folder,
             resume=resume,
             progress_on_stderr=progress_on_stderr,
+            report=False,
             train_function=train_function,
         )
         if result.halted == INTERRUPTED:

@@ -61,6 +61,7 @@ class Retraining:
                 self.folder,
                 resume=True,
                 progress_on_stderr=progress_on_stderr,
+                report=False,
                 train_function=self.train,
             )
             if result.halted == INTERRUPTED:

@@ -11,8 +11,8 @@ from markupsafe import Markup
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState, create_trial
 
-from tuner.domains import Choice
 from tuner.history import SearchHistory
+from tuner.report.axes import fixed
 from tuner.report.reading import ENOUGH, Read, Reading, readings
 from tuner.report.section import Section, figure_html, nothing, paragraph
 from tuner.report.view import first_quantity, plain, shared_settings
@@ -44,7 +44,7 @@ def importances(space: Space, reading: Reading) -> list[Importance]:
     for condition in dict.fromkeys(tuple(branch.when.items()) for branch in space.branches):
         group = [branch for branch in space.branches if tuple(branch.when.items()) == condition]
         judged = always if not condition else [*always, *group]
-        judged = [branch for branch in judged if not _fixed(branch)]
+        judged = [branch for branch in judged if not fixed(branch)]
         reads = [read for read in reading.reads if all(branch.name in read.settings for branch in judged)]
         if len(reads) >= ENOUGH:
             shares = _fanova(judged, reads)
@@ -75,10 +75,6 @@ def importance_section(history: SearchHistory) -> Section:
     if len(found) > 1 and later < 3 * ENOUGH:
         html += paragraph("Later epochs rest on fewer trials, and on those that were good enough to get there.")
     return Section(ANCHOR, TITLE, Markup(html))  # noqa: S704 - markup already
-
-
-def _fixed(branch: Branch) -> bool:
-    return isinstance(branch.domain, Choice) and len(branch.domain.options) == 1
 
 
 def _fanova(branches: Sequence[Branch], reads: Sequence[Read]) -> dict[str, float]:
@@ -119,7 +115,7 @@ def _too_few(history: SearchHistory) -> str:
 
 def _left_out(found: dict[int, list[Importance]], conditional: Sequence[Branch]) -> str:
     judged = {one.branch.name for shares in found.values() for one in shares}
-    missing = [branch.name for branch in conditional if branch.name not in judged and not _fixed(branch)]
+    missing = [branch.name for branch in conditional if branch.name not in judged and not fixed(branch)]
     return f"Too few trials (below {ENOUGH}) for {', '.join(missing)}." if missing else ""
 
 

@@ -16,8 +16,7 @@ from tuner.report.settings import settings_section
 from tuner.report.trade import constraints_section, trade_section
 from tuner.report.trials import states_section, table_section
 from tuner.report.workers import workers_section
-
-REPORT = "report.html"
+from tuner.search_folder import REPORT_FILE
 
 
 def write_report(folder: Path, out: Path | None = None) -> Path:
@@ -32,7 +31,7 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     """
     at = datetime.now().astimezone()
     history = read_history(folder)
-    target = out if out is not None else folder / REPORT
+    target = out if out is not None else folder / REPORT_FILE
     whole_text(target, page_html(f"Search {history.result.search_id}", search_sections(history), at))
     return target
 

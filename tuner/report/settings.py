@@ -1,29 +1,26 @@
-"""What the parameters did: parallel coordinates, a panel for each, and contours of the two or three that decided."""
+"""What the parameters did: parallel coordinates, a panel for each, and contours."""
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
 import plotly.graph_objects as go
-from markupsafe import Markup
 from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
-from scipy.interpolate import griddata
 
 from tuner.domains import Choice
 from tuner.history import SearchHistory
-from tuner.report.importance import importances, labels
-from tuner.report.reading import ENOUGH, Read, Reading, widest
+from tuner.report.axes import fixed, height, scale
+from tuner.report.contours import contours_html
+from tuner.report.importance import labels
+from tuner.report.reading import Read, Reading, widest
 from tuner.report.section import Section, figure_html, nothing
-from tuner.report.view import SCALE, WINNER, better, first_quantity, hover, plain
+from tuner.report.view import SCALE, WINNER, better, first_quantity, plain
 from tuner.space import Branch
 from tuner.spec.objective import Mode
 from tuner.wording import short_value
 
 ANCHOR, TITLE = "settings", "What the settings did"
 _STEPS = 8  # colours of lines
-_GRID = 30  # cells of a contour along each side
 _COLUMNS = 2  # of panels, which a phone can still show
 
 
@@ -32,7 +29,7 @@ def settings_section(history: SearchHistory) -> Section:
     reading = widest(history)
     if reading is None or len(reading.reads) < 2:
         return Section(ANCHOR, TITLE, nothing("Fewer than two trials have reported an epoch that they share."))
-    branches = [branch for branch in history.result.spec.space.branches if reading.of(branch) and not _fixed(branch)]
+    branches = [branch for branch in history.result.spec.space.branches if reading.of(branch) and not fixed(branch)]
     if not branches:
         return Section(ANCHOR, TITLE, nothing("The space has no parameter with more than one value."))
     told = f"{first_quantity(history.result).title} of {len(reading.reads)} trials after epoch {reading.epoch}"
@@ -47,34 +44,7 @@ def settings_section(history: SearchHistory) -> Section:
         f"A panel for each parameter, a point for each trial at its setting: {told}, so that no value is higher only "
         "because its trial was trained for longer; the winner's setting is orange.",
     )
-    return Section(ANCHOR, TITLE, html + _contour_html(history, reading, told))
-
-
-def _fixed(branch: Branch) -> bool:
-    return isinstance(branch.domain, Choice) and len(branch.domain.options) == 1
-
-
-def _scale(branch: Branch) -> dict[str, Any]:
-    """An axis for the parameter; a logarithmic one with its ends and its middle, for plotly's own ticks are a crowd."""
-    domain = branch.domain
-    if isinstance(domain, Choice):
-        return {"type": "category"}
-    if not domain.log:
-        return {"type": "linear", "nticks": 5}
-    ticks = [float(domain.low), math.sqrt(domain.low * domain.high), float(domain.high)]
-    return {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:.2g}" for tick in ticks]}
-
-
-def _height(branch: Branch, value: Any) -> float:
-    """Where a setting is on its axis, 0 to 1."""
-    domain = branch.domain
-    if isinstance(domain, Choice):
-        place = [repr(option) for option in domain.options].index(repr(value))
-        return place / max(len(domain.options) - 1, 1)
-    low, high, at = float(domain.low), float(domain.high), float(value)
-    if domain.log:
-        low, high, at = math.log(low), math.log(high), math.log(at)
-    return (at - low) / (high - low)
+    return Section(ANCHOR, TITLE, html + contours_html(history, reading, told))
 
 
 def _parallel(history: SearchHistory, reading: Reading, branches: Sequence[Branch]) -> go.Figure:
@@ -92,7 +62,7 @@ def _parallel(history: SearchHistory, reading: Reading, branches: Sequence[Branc
             _add_lines(figure, history, branches, groups[step], colours[step], named)
     title = first_quantity(history.result).title
     bar = {"title": {"text": title}, "thickness": 10}
-    scale = {
+    key = {
         "colorscale": SCALE,
         "cmin": low,
         "cmax": high,
@@ -101,7 +71,7 @@ def _parallel(history: SearchHistory, reading: Reading, branches: Sequence[Branc
         "colorbar": bar,
         "size": 0.1,
     }
-    figure.add_scatter(x=[0], y=[0], mode="markers", marker=scale, hoverinfo="skip", showlegend=False)
+    figure.add_scatter(x=[0], y=[0], mode="markers", marker=key, hoverinfo="skip", showlegend=False)
     for place, branch in enumerate(branches):
         figure.add_vline(x=place, line={"width": 1})
         for at, text in _ends(branch):
@@ -128,7 +98,7 @@ def _parallel(history: SearchHistory, reading: Reading, branches: Sequence[Branc
 def _ends(branch: Branch) -> list[tuple[float, str]]:
     domain = branch.domain
     if isinstance(domain, Choice):
-        return [(_height(branch, option), short_value(option)) for option in domain.options]
+        return [(height(branch, option), short_value(option)) for option in domain.options]
     return [(0.0, short_value(domain.low)), (1.0, short_value(domain.high))]
 
 
@@ -148,7 +118,7 @@ def _add_lines(
             if branch.name in read.settings:
                 setting = read.settings[branch.name]
                 x.append(place)
-                y.append(round(_height(branch, setting), 3))
+                y.append(round(height(branch, setting), 3))
                 text.append(
                     f"trial {read.trial.number}: {named[branch.name]} {plain(short_value(setting))}, {read.value:.4g}"
                 )
@@ -192,76 +162,7 @@ def _slices(history: SearchHistory, reading: Reading, branches: Sequence[Branch]
             col=column,
         )
         title = {"text": named[branch.name], "standoff": 4}
-        figure.update_xaxes({"title": title, "tickangle": 0, **_scale(branch)}, row=row, col=column)
+        figure.update_xaxes({"title": title, "tickangle": 0, **scale(branch)}, row=row, col=column)
     figure.update_yaxes(title={"text": first_quantity(history.result).title}, col=1)
     figure.update_layout(height=80 + 210 * rows, showlegend=False)
     return figure
-
-
-def _contour_html(history: SearchHistory, reading: Reading, told: str) -> Markup:
-    if len(reading.reads) < ENOUGH:
-        return nothing(
-            f"Contours need {ENOUGH} trials at one epoch; {len(reading.reads)} have reached epoch {reading.epoch}."
-        )
-    ranked = [one.branch for one in importances(history.result.spec.space, reading)]
-    numeric = [b for b in ranked if not isinstance(b.domain, Choice) and not b.when][:3]
-    if len(numeric) < 2:
-        return nothing(
-            "Contours need two numeric parameters without conditions; the space has fewer that could be judged."
-        )
-    pairs = [(a, b) for k, a in enumerate(numeric) for b in numeric[k + 1 :]]
-    drawn = [figure for pair in pairs if (figure := _contour(history, reading, *pair)) is not None]
-    says = (
-        f"Contours of two parameters that decided: {told}, drawn between the trials (points), and nowhere beyond them."
-    )
-    return Markup("").join(figure_html(figure, says) for figure in drawn)
-
-
-def _contour(history: SearchHistory, reading: Reading, across: Branch, up: Branch) -> go.Figure | None:
-    """The values between the trials, linear over their triangles; None where the points lie on a line."""
-    named = labels(history.result.spec.space)
-    reads = [read for read in reading.reads if across.name in read.settings and up.name in read.settings]
-    points = np.array([[_height(across, r.settings[across.name]), _height(up, r.settings[up.name])] for r in reads])
-    if len(reads) < ENOUGH or np.linalg.matrix_rank(points - points.mean(0)) < 2:
-        return None
-    side = np.linspace(0, 1, _GRID)
-    values = griddata(points, [read.value for read in reads], (side[None, :], side[:, None]), method="linear")
-    rounded = [[None if math.isnan(value) else round(float(value), 4) for value in line] for line in values]
-    title = first_quantity(history.result).title
-    figure = go.Figure(
-        go.Contour(
-            x=_unscaled(across, side),
-            y=_unscaled(up, side),
-            z=rounded,
-            colorscale=SCALE,
-            line={"width": 0.5},
-            colorbar={"title": {"text": title}, "thickness": 10},
-            hovertemplate=f"{named[across.name]} %{{x:.3g}}, {named[up.name]} %{{y:.3g}}: %{{z:.3g}}<extra></extra>",
-        )
-    )
-    figure.add_scatter(
-        mode="markers",
-        x=[read.settings[across.name] for read in reads],
-        y=[read.settings[up.name] for read in reads],
-        marker={"size": 6, "color": "#ffffff", "line": {"width": 1, "color": "#1c2330"}},
-        text=[hover(history.result, read.trial) for read in reads],
-        hovertemplate="%{text}<extra></extra>",
-        showlegend=False,
-    )
-    figure.update_layout(
-        height=380,
-        xaxis={"title": {"text": named[across.name]}, **_scale(across)},
-        yaxis={"title": {"text": named[up.name]}, **_scale(up)},
-    )
-    return figure
-
-
-def _unscaled(branch: Branch, side: Any) -> list[float]:
-    """The settings at heights of 0 to 1 on an axis."""
-    domain = branch.domain
-    assert not isinstance(domain, Choice)
-    low, high = float(domain.low), float(domain.high)
-    if domain.log:
-        low, high = math.log(low), math.log(high)
-        return [float(f"{math.exp(low + (high - low) * at):.6g}") for at in side]
-    return [float(f"{low + (high - low) * at:.6g}") for at in side]
