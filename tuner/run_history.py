@@ -8,6 +8,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from data.errors import ConfigError
+from tuner.recording.columns import column
 from tuner.spec.search_spec import SearchSpec
 from tuner.store import tracking_uri
 from tuner.study.record import Origin, TrialRecord, TrialState
@@ -61,7 +62,7 @@ def _record(client: MlflowClient, run: Run, spec: SearchSpec) -> TrialRecord | N
     # A leaf that MLflow has no parameter of was not there when that search ran.
     config = {leaf: _value(run.data.params[leaf], old) for leaf, old in default.items() if leaf in run.data.params}
     history = [
-        {entry.step: float(entry.value) for entry in client.get_metric_history(run.info.run_id, metric)}
+        {entry.step: float(entry.value) for entry in client.get_metric_history(run.info.run_id, column(metric))}
         for metric in spec.file.objective.metrics
     ]
     epochs = sorted(set.intersection(*(set(values) for values in history)))

@@ -6,13 +6,19 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from data.errors import InputError, SpiketuneError
-from tuner.store import artifact_folder, tracking_uri
+from tuner.store import EXPERIMENT, artifact_folder, tracking_uri
 
 HOST = "127.0.0.1"
 START_S = 90  # the first start makes the database
+_ENVIRONMENT = {
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # judges of language models and the like
+    "PYTHONWARNINGS": "ignore",  # MLflow's own, of what it uses
+}
 
 
 def serve(port: int, say: Callable[[str], None]) -> int:
@@ -27,22 +33,45 @@ def serve(port: int, say: Callable[[str], None]) -> int:
         raise InputError(f"MLFLOW_TRACKING_URI={uri} is a server already; open it in a browser")
     _check_free(port)
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", uri]
+    command += ["--backend-store-uri", uri, "--uvicorn-opts", "--log-level warning"]  # not a line for each request
     artifacts = artifact_folder()
     if artifacts is not None:
         command += ["--default-artifact-root", artifacts.as_uri()]
     say(f"starting MLflow on {uri}")
-    server = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
-        command, env={**os.environ, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}, start_new_session=True
-    )
+    with _interrupted_by_any_end():
+        server = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
+            command, env={**os.environ, **_ENVIRONMENT}, start_new_session=True
+        )
+        try:
+            _wait_until_up(server, port)
+            say(f"http://{HOST}:{port}/{_page(uri)}  (Ctrl-C ends it)")
+            return server.wait()
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            _end(server)
+
+
+@contextmanager
+def _interrupted_by_any_end() -> Iterator[None]:
+    """SIGTERM, and the terminal's end, do what Ctrl-C does: else the server would outlive the command."""
+    ends = (signal.SIGTERM, signal.SIGHUP)
+    previous = {number: signal.signal(number, signal.default_int_handler) for number in ends}
     try:
-        _wait_until_up(server, port)
-        say(f"http://{HOST}:{port}  (Ctrl-C ends it)")
-        return server.wait()
-    except KeyboardInterrupt:
-        return 0
+        yield
     finally:
-        _end(server)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _page(uri: str) -> str:
+    """Where all searches are shown, behind the address; empty where none is recorded yet, which is MLflow's home."""
+    from mlflow import MlflowClient
+
+    from tuner.recording.views import SEARCHES, page
+
+    known = MlflowClient(tracking_uri=uri).get_experiment_by_name(EXPERIMENT)
+    return "" if known is None else page(str(known.experiment_id), SEARCHES)
 
 
 def _check_free(port: int) -> None:
@@ -65,9 +94,9 @@ def _wait_until_up(server: subprocess.Popen[bytes], port: int) -> None:
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:
-    """End the server and its workers, which are a process group of their own."""
+    """End the server, which passes the word on, or else the process group that it and its workers are."""
     if server.poll() is None:
-        os.killpg(server.pid, signal.SIGTERM)
+        server.terminate()
         try:
             server.wait(10)
         except subprocess.TimeoutExpired:

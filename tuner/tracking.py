@@ -1,6 +1,7 @@
 """A listener of the search that has MLflow's writer record it; the study hears which runs they became."""
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,22 +10,23 @@ from tuner.front_figure import FRONT
 from tuner.halt import INTERRUPTED
 from tuner.recording.facts import Checkpoint, RunFacts, SearchEnd, SearchFacts
 from tuner.recording.recorder import Recorder
-from tuner.result import BEST_CONFIG, RESULT_FILE, SearchResult
-from tuner.search_folder import SPEC_FILE, Identity
+from tuner.result import BEST_CONFIG, SearchResult
+from tuner.search_folder import REPORT_FILE, RESULT_FILE, SPEC_FILE, Identity
 from tuner.spec.objective import Mode
-from tuner.spec.search_spec import SearchSpec
+from tuner.spec.search_spec import EPOCHS, SearchSpec
 from tuner.study.record import DEFAULT_TRIAL, TrialRecord, TrialState
 from tuner.study.study import Study
 
+_OTHERS = 4  # of the next best, in the search's note
 FINISH_S = 30.0  # to wait for MLflow at the end; what is not written by then is for `spiketune sync`
 
 
 class Tracker:
     """Tells the recorder of trials. `notes` says what went wrong, if anything did."""
 
-    def __init__(self, recorder: Recorder, study: Study, names: Sequence[str] = ()) -> None:
+    def __init__(self, recorder: Recorder, study: Study, spec: SearchSpec) -> None:
         self.notes: list[str] = []
-        self._names = names
+        self._spec = spec
         self._recorder = recorder
         self._study = study
 
@@ -34,8 +36,18 @@ class Tracker:
     ) -> "Tracker":
         """Start the writer, and tell it what an earlier process did not come to."""
         params = _flat(spec.file.model_dump(mode="json"))
-        facts = SearchFacts(identity.search_id, identity.dataset, params, Path(SPEC_FILE), identity.digest)
-        tracker = cls(Recorder.begin(folder, facts, say), study, spec.file.names)
+        objective = spec.file.objective
+        facts = SearchFacts(
+            search_id=identity.search_id,
+            dataset=identity.dataset,
+            params=params,
+            spec_file=Path(SPEC_FILE),
+            digest=identity.digest,
+            objective=objective.metric,
+            maximise=objective.mode is Mode.MAX,
+            sampled=spec.space.leaves,
+        )
+        tracker = cls(Recorder.begin(folder, facts, say), study, spec)
         for number in tracker._recorder.running():
             if number < len(study.trials()) and study.trial(number).state not in _GOES_ON:
                 tracker.ended(study.trial(number))
@@ -43,21 +55,21 @@ class Tracker:
 
     def started(self, trial: TrialRecord) -> None:
         """Open the trial's run."""
-        self._recorder.started(_facts(trial, self._names))
+        self._recorder.started(_facts(trial, self._spec))
         self._learn_runs()
 
     def reported(self, trial: TrialRecord, metrics: Mapping[str, float]) -> None:
         """Record an epoch."""
-        self._recorder.reported(_facts(trial, self._names), metrics)
+        self._recorder.reported(_facts(trial, self._spec), metrics)
         self._learn_runs()
 
     def waiting(self, trial: TrialRecord) -> None:
         """Close the run for the time being: nothing trains it now, and nobody may ever go on with it."""
-        self._recorder.ended(_facts(trial, self._names))
+        self._recorder.ended(_facts(trial, self._spec))
 
     def ended(self, trial: TrialRecord) -> None:
         """Close the trial's run."""
-        self._recorder.ended(_facts(trial, self._names))
+        self._recorder.ended(_facts(trial, self._spec))
         self._learn_runs()
 
     def finish(self, result: SearchResult) -> None:
@@ -74,7 +86,8 @@ class Tracker:
 _GOES_ON = (TrialState.RUNNING, TrialState.PREEMPTED)
 
 
-def _facts(trial: TrialRecord, names: Sequence[str]) -> RunFacts:
+def _facts(trial: TrialRecord, spec: SearchSpec) -> RunFacts:
+    names = spec.file.names
     title = names[trial.number] if trial.number < len(names) else None
     word = f" {title}" if title is not None else " default" if trial.number == DEFAULT_TRIAL else ""
     if trial.origin.repeats is not None:
@@ -90,30 +103,62 @@ def _facts(trial: TrialRecord, names: Sequence[str]) -> RunFacts:
         node=trial.node,
         error=trial.error,
         diagnosis=trial.diagnosis,
-        scores=trial.scores or {},
+        scores=_scores(trial, spec),
         best_epoch=trial.best_epoch,
+        last_epoch=trial.last_epoch,
+        epochs=int(trial.config[EPOCHS]),
+        settings={leaf: (value, trial.default.get(leaf)) for leaf, value in trial.sampled.items()},
     )
 
 
+def _scores(trial: TrialRecord, spec: SearchSpec) -> dict[str, float]:
+    """The objectives and AP of its best epoch."""
+    if trial.metrics is None:
+        return {}
+    return {**dict(zip(spec.file.objective.metrics, trial.values, strict=True)), **(trial.scores or {})}
+
+
 def _end(result: SearchResult) -> SearchEnd:
-    best, default, objective = result.best, result.default, result.spec.file.objective
-    names = result.spec.file.names
-    leaders = [t for t in (best, *leading(result.spec, result.trials), default) if t is not None]
-    ranked = {t.number: t for t in leaders if t.checkpoint is not None}
+    spec, objective = result.spec, result.spec.file.objective
+    best, default = result.best, result.default
+    leaders = {t.number: t for t in (best, *leading(spec, result.trials), default) if t is not None}
+    kept = [t for t in leaders.values() if t.checkpoint is not None]
+    trials = {t.number: _facts(t, spec) for t in result.trials}
     return SearchEnd(
         counts=result.states(),
-        best=None if best is None else _facts(best, names),
+        best=None if best is None else trials[best.number],
         best_values={} if best is None else best.sampled,
-        default=None if default is None else _facts(default, names),
+        default=None if default is None else trials[default.number],
+        others=[trials[number] for number in leaders if best is not None and number != best.number][:_OTHERS],
+        trials=trials,
+        config=Path(BEST_CONFIG),
+        sure=_sure(result),
+        epochs=sum(t.epochs for t in result.trials),
+        busy_s=sum(t.busy_s for t in result.trials),
+        cost=sum(t.cost for t in result.trials),
         halted=result.halted,
         interrupted=result.halted == INTERRUPTED,
         objective=objective.metric,
         maximise=objective.mode is Mode.MAX,
         curves={t.number: {epoch: values[0] for epoch, values in t.curve.items()} for t in result.trials},
-        files=[Path(SPEC_FILE), Path(BEST_CONFIG), Path(RESULT_FILE), Path(FRONT)],
-        checkpoints=[Checkpoint(t.number, Path(str(t.checkpoint))) for t in ranked.values()],
-        uploads=result.spec.file.mlflow.checkpoints,
+        files=[Path(SPEC_FILE), Path(BEST_CONFIG), Path(RESULT_FILE), Path(REPORT_FILE), Path(FRONT)],
+        checkpoints=[Checkpoint(t.number, Path(str(t.checkpoint))) for t in kept],
+        uploads=spec.file.mlflow.checkpoints,
     )
+
+
+def _sure(result: SearchResult) -> list[str]:
+    """What the repeats say, a sentence each."""
+    if not result.finalists:
+        return []
+    first, verdict = result.finalists[0], result.verdict
+    sign, side = (1, "above") if result.spec.file.objective.mode is Mode.MAX else (-1, "below")
+    bound = "" if math.isnan(first.lower) else f", 95 % sure {side} {sign * first.lower:.4f}"
+    told = [f"{len(first.values)} repeats with other seeds: mean {sign * first.mean:.4f}{bound}"]
+    if verdict is not None:
+        word = "differs from" if verdict.differs else "does not differ significantly from"
+        told.append(f"it {word} trial {verdict.runner_up}")
+    return told
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -36,26 +36,27 @@ def value(number: int, epoch: int) -> float:
 STEPS = sum(epochs(number) + 2 for number in range(TRIALS))
 
 
-def _facts(number: int, ended: bool) -> RunFacts:
+def _facts(number: int, epoch: int, *, ended: bool = False) -> RunFacts:
     return RunFacts(
         number,
         f"{number:04d}",
         {"loss.box": number, "training.epochs": EPOCHS},
         state(number) if ended else "running",
         repeats=REPEATS.get(number),
-        scores={"map": value(number, epochs(number))} if ended else {},
-        best_epoch=epochs(number) if ended else None,
+        scores={"map": value(number, epoch)} if epoch else {},
+        best_epoch=epoch or None,
+        last_epoch=epoch,
     )
 
 
 def _tell(recorder: Recorder, number: int, step: int) -> None:
     if step == 0:
-        recorder.started(_facts(number, ended=False))
+        recorder.started(_facts(number, 0))
     elif step <= epochs(number):
         metrics = {"epoch": step, "map": value(number, step), "loss": 1 / step}
-        recorder.reported(_facts(number, ended=False), metrics)
+        recorder.reported(_facts(number, step), metrics)
     else:
-        recorder.ended(_facts(number, ended=True))
+        recorder.ended(_facts(number, epochs(number), ended=True))
 
 
 def main(folder: Path) -> None:
@@ -75,7 +76,7 @@ def main(folder: Path) -> None:
         time.sleep(STEP_S)
         while done >= int((folder / "limit").read_text()):
             time.sleep(STEP_S)
-    best = _facts(27, ended=True)
+    best = _facts(27, epochs(27), ended=True)
     end = SearchEnd(
         counts={"complete": 10, "stopped": 10, "diverged": 10},
         best=best,

@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.tuner.recording_store import Store, Told
 from tuner.recording.facts import Checkpoint, RunFacts, SearchEnd, SearchFacts
+from tuner.recording.notes import NOTE
 from tuner.recording.recorder import Recorder
 
 EPOCHS = 3
@@ -29,9 +30,14 @@ def live(recorder: Recorder, number: int, state: str = "complete", epochs: int =
     """A trial's life, as the driver tells it."""
     recorder.started(trial(number, **facts))
     for epoch in range(1, epochs + 1):
-        recorder.reported(trial(number, **facts), {"epoch": epoch, "map": value(number, epoch), "loss": float("nan")})
-    scores = {"map": value(number, epochs)}
-    recorder.ended(trial(number, state, scores=scores, best_epoch=epochs, **facts))
+        so_far = trial(number, **reached(number, epoch), **facts)
+        recorder.reported(so_far, {"epoch": epoch, "map": value(number, epoch), "loss": float("nan"), "best": 1})
+    recorder.ended(trial(number, state, **reached(number, epochs), **facts))
+
+
+def reached(number: int, epoch: int) -> dict[str, Any]:
+    """What is known of a trial after an epoch: each is better than the one before."""
+    return {"scores": {"map": value(number, epoch)}, "best_epoch": epoch, "last_epoch": epoch}
 
 
 def end(folder: Path, **facts: Any) -> SearchEnd:
@@ -68,16 +74,21 @@ def record_all(folder: Path, say: Callable[[str], None] = lambda _: None, timeou
     live(recorder, 3, repeats=1, seed=7)
     weights = [Checkpoint(number, folder / f"w{number}") for number in (1, 2, 0)]
     return recorder.finish(
-        end(folder, best_values={"box": 1}, checkpoints=weights, files=[Path("best.yaml")]), timeout_s
+        end(folder, best_values={"box": 1}, checkpoints=weights, files=[Path("best.yaml")], config=Path("best.yaml")),
+        timeout_s,
     )
 
 
 def essence(store: Store) -> dict[str, Any]:
     """All that a store holds but times and its own ids."""
     told = {}
+    names = {run_id: run.tags.get("trial", "search") for run_id, run in store.runs.items()}
     for key, run in store.by_trial().items():
         above = run.tags.get("mlflow.parentRunId")
         tags = {name: tag for name, tag in run.tags.items() if name not in ("mlflow.parentRunId", "search_folder")}
+        for run_id, name in names.items():
+            tags[NOTE] = tags[NOTE].replace(f"/runs/{run_id}", f"/runs/{name}")
+        tags[NOTE] = tags[NOTE].replace(run.tags.get("search_folder", "\0"), "FOLDER")
         metrics = sorted((name, step, str(number)) for name, number, _, step in run.metrics)
         parent = None if above is None else store.runs[above].tags.get("trial", "search")
         told[key] = (run.name, run.status, parent, tags, run.params, metrics, run.files)

@@ -47,6 +47,7 @@ class Store:
 
     def __init__(self) -> None:
         self.experiment: str | None = None
+        self.experiment_tags: dict[str, str] = {}
         self.stage = "active"
         self.runs: dict[str, StoredRun] = {}
         self.calls: list[str] = []
@@ -87,6 +88,12 @@ class Store:
         self.experiment = name
         return "1"
 
+    def get_experiment(self, _experiment: str) -> Any:
+        return SimpleNamespace(tags=dict(self.experiment_tags))
+
+    def set_experiment_tag(self, _experiment: str, key: str, value: str) -> None:
+        self.experiment_tags[key] = value
+
     def create_run(self, _experiment: str, start_time: int, tags: Mapping[str, str], run_name: str) -> Any:
         run_id = f"run{next(self._ids)}"
         self.runs[run_id] = StoredRun(run_name, start_time, dict(tags))
@@ -115,7 +122,8 @@ class Store:
             if run.params.setdefault(param.key, param.value) != param.value:
                 raise refused("Changing param values is not allowed")
         run.metrics |= {(metric.key, metric.value, metric.timestamp, metric.step) for metric in metrics}
-        run.tags |= {tag.key: tag.value for tag in tags}
+        run.tags |= {tag.key: tag.value for tag in tags if tag.key != "mlflow.runName"}
+        run.name = next((tag.value for tag in tags if tag.key == "mlflow.runName"), run.name)
 
     def update_run(self, run_id: str, status: str) -> None:
         self.runs[run_id].status = status

@@ -48,7 +48,7 @@ def test_mlflow_itself_holds_one_entry_of_each_metric_and_one_run_of_each_trial_
         assert len(run.data.params) == 151
         assert run.info.start_time <= maps[0].timestamp <= run.info.end_time
     files = {key: [file.path for file in client.list_artifacts(run.info.run_id)] for key, run in by_trial.items()}
-    assert files == {"search": ["best.yaml", "spec.yaml"], "0": ["w0"], "1": ["w1"], "2": [], "3": []}
+    assert files == {"search": ["best.yaml", "spec.yaml"], "0": ["w0"], "1": ["best.yaml", "w1"], "2": [], "3": []}
     assert by_trial["3"].data.tags["mlflow.parentRunId"] == by_trial["1"].info.run_id
 
 

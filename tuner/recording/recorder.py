@@ -7,14 +7,18 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from tuner.recording.background import Background
+from tuner.recording.columns import best_columns, columns
 from tuner.recording.facts import RunFacts, SearchEnd, SearchFacts
+from tuner.recording.notes import NOTE, running_note, search_note, titled, trial_note
 from tuner.recording.plots import write_plots
 from tuner.recording.provenance import provenance
 from tuner.recording.records import SEARCH, Batch, Close, Open, Params, Record, Upload
 from tuner.recording.spool import Spool
 from tuner.recording.told import Told
+from tuner.recording.views import experiment_tags
 
 FINISH_S = 60.0
+_NAME = "mlflow.runName"
 
 _Item = TypeVar("_Item")
 
@@ -22,8 +26,9 @@ _Item = TypeVar("_Item")
 class Recorder:
     """Records one search. Whatever is told again, by a driver that goes on or a trial that is repeated, is left out."""
 
-    def __init__(self, folder: Path, search_id: str, say: Callable[[str], None]) -> None:
-        self._search = search_id
+    def __init__(self, folder: Path, facts: SearchFacts, say: Callable[[str], None]) -> None:
+        self._facts = facts
+        self._search = facts.search_id
         self._folder = folder
         self._say = say
         self._spool = Spool(folder)
@@ -35,7 +40,7 @@ class Recorder:
     @classmethod
     def begin(cls, folder: Path, facts: SearchFacts, say: Callable[[str], None]) -> "Recorder":
         """Start to record a search, or go on where an earlier process was in the same folder."""
-        recorder = cls(folder, facts.search_id, say)
+        recorder = cls(folder, facts, say)
         say(f"recording to MLflow at {recorder._background.store.replace(f'{Path.cwd()}/', '')}")
         tags = {
             "kind": "search",
@@ -44,10 +49,11 @@ class Recorder:
             "dataset": facts.dataset,
             **({} if facts.digest is None else {"dataset_digest": facts.digest}),
             **provenance(),
+            NOTE: running_note(facts),
         }
         now = _now()
         recorder._add(
-            Open(facts.search_id, SEARCH, now, facts.search_id, None, tags),
+            Open(facts.search_id, SEARCH, now, facts.search_id, None, tags, experiment_tags(facts, now)),
             Params(facts.search_id, SEARCH, _texts(facts.params)),
             *recorder._uploads(SEARCH, facts.spec_file),
         )
@@ -59,6 +65,7 @@ class Recorder:
             return  # its worker was lost, and another has taken it up
         kind = "trial" if trial.repeats is None else "repeat"
         tags = {"kind": kind, "search_id": self._search, "trial": str(trial.number), **trial.tags()}
+        tags[NOTE] = trial_note(trial)
         above = SEARCH if trial.repeats is None else trial.repeats
         records: list[Record] = [Open(self._search, trial.number, _now(), trial.name, above, tags)]
         if not self._told.is_known(trial.number):
@@ -66,30 +73,33 @@ class Recorder:
         self._add(*records)
 
     def reported(self, trial: RunFacts, metrics: Mapping[str, float]) -> None:
-        """Record an epoch's metrics; `epoch` is one of them."""
+        """Record an epoch's metrics, `epoch` is one of them, and those of the best epoch so far."""
         self.started(trial)
         epoch = int(metrics["epoch"])
         if not self._told.has_epoch(trial.number, epoch):
-            values = {name: float(value) for name, value in metrics.items()}
+            values = {**columns(metrics), **best_columns(trial.scores, trial.best_epoch)}
             self._add(Batch(self._search, trial.number, _now(), epoch, epoch=True, metrics=values))
 
     def ended(self, trial: RunFacts) -> None:
-        """Close the trial's run: its best metrics, its true state as a tag, and what MLflow has for it as a status."""
+        """Close the trial's run: its true state and what became of it as tags, and MLflow's word for it as a status."""
         if self._told.has_ended(trial.number, trial.state):
             return
         self.started(trial)
-        now, epoch = _now(), trial.best_epoch or 0
-        scores = {f"best_{name}": float(value) for name, value in trial.scores.items()}
-        scores = {} if self._told.has_best(trial.number, epoch) else scores
+        now, last = _now(), trial.last_epoch
+        told = self._told.has_epoch(trial.number, last) or self._told.has_best(trial.number, last)
+        best = {} if told else best_columns(trial.scores, trial.best_epoch)
+        tags = {**trial.tags(), NOTE: trial_note(trial)}
         self._add(
-            Batch(self._search, trial.number, now, epoch, metrics=scores, tags=trial.tags()),
+            Batch(self._search, trial.number, now, last, metrics=best, tags=tags),
             Close(self._search, trial.number, now, trial.status(), trial.state),
         )
 
     def finish(self, end: SearchEnd, timeout_s: float = FINISH_S) -> tuple[str, ...]:
         """Close the search's run and wait until all is written, for so long at most; what did not go as it should."""
         now = _now()
-        records: list[Record] = [Batch(self._search, SEARCH, now, 0, metrics=end.metrics(), tags=end.tags())]
+        tags = {**end.tags(), NOTE: search_note(self._facts, self._folder, end), _NAME: titled(self._search, end)}
+        records: list[Record] = [Batch(self._search, SEARCH, now, 0, metrics=end.metrics(), tags=tags)]
+        records += self._crowned(end, now)
         if end.halted is None:  # else it may go on, and find another best; MLflow never changes a parameter
             records.append(Params(self._search, SEARCH, _texts(end.params())))
         for checkpoint in end.uploaded():
@@ -103,6 +113,17 @@ class Recorder:
         self._spool.close()
         lost = () if self._lost is None else (f"not all was recorded for MLflow: {self._lost}",)
         return (*lost, *settled.notes)
+
+    def _crowned(self, end: SearchEnd, now: int) -> list[Record]:
+        """Mark the winner's run, give it its configuration, and unmark whoever had won when the search ended before."""
+        best, config = end.best, end.config
+        if best is None or config is None:
+            return []
+        former = [end.trials[number] for number in self._told.having(str(config)) if number != best.number]
+        told = [(best, {"winner": "yes", _NAME: f"{best.name} winner", NOTE: trial_note(best, won=True)})]
+        told += [(trial, {"winner": "no", _NAME: trial.name, NOTE: trial_note(trial)}) for trial in former]
+        batches = [Batch(self._search, trial.number, now, trial.last_epoch, tags=tags) for trial, tags in told]
+        return [*batches, *self._uploads(best.number, config)]
 
     def run_ids(self) -> dict[int, str]:
         """MLflow's id of each trial's run that has become known since the last call."""

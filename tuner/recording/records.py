@@ -18,6 +18,7 @@ class Open:
     name: str
     below: int | None  # the run it is a child of
     tags: Mapping[str, str] = field(default_factory=dict)
+    experiment: Mapping[str, str] = field(default_factory=dict)  # tags of the experiment, where it has no such ones
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ Record = Open | Params | Batch | Upload | Close
 _KINDS: dict[str, type[Record]] = {kind.__name__.lower(): kind for kind in (Open, Params, Batch, Upload, Close)}
 
 
-_BODIES = ("values", "metrics", "tags")
+_BODIES = ("values", "metrics", "tags", "experiment")
 
 
 def to_line(record: Record) -> bytes:

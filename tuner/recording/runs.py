@@ -6,13 +6,15 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
+from tuner.recording.links import Links
+from tuner.recording.notes import NOTE
 from tuner.recording.records import SEARCH, Batch, Close, Open, Params, Record, Upload
 from tuner.recording.verdict import Barred, Refused
 from tuner.store import EXPERIMENT, experiment_id
 
 _PARAM_LENGTH = 6000  # MLflow's limit for a parameter's value
 _TAG_LENGTH = 5000  # of a tag's, in stores of all versions
-_OF_AN_END = {"error", "halted"}
+_OF_AN_END = {"ending", "error", "halted"}
 
 
 def connect(uri: str) -> MlflowClient:
@@ -58,12 +60,14 @@ class Runs:
         self._experiment()
 
     def _open(self, record: Open) -> None:
+        if record.experiment:
+            self._tag_experiment(record.experiment)
         run_id = self._look_up(record.search, record.run)
         if run_id is None:
             tags = dict(record.tags)
             if record.below is not None:
                 tags["mlflow.parentRunId"] = self._parent(record)
-            run = self._client.create_run(self._experiment(), record.at, tags, record.name)
+            run = self._client.create_run(self._experiment(), record.at, self._linked(record, tags), record.name)
             self._know(record.run, run.info.run_id)
             self._new.add(record.run)
             return
@@ -71,7 +75,21 @@ class Runs:
         for name in _OF_AN_END & self._client.get_run(run_id).data.tags.keys():
             self._client.delete_tag(run_id, name)
         self._client.update_run(run_id, status="RUNNING")
-        self._client.log_batch(run_id, tags=_tags(record.tags))
+        self._client.log_batch(run_id, tags=_tags(self._linked(record, record.tags)))
+
+    def _tag_experiment(self, tags: Mapping[str, str]) -> None:
+        """Set those that it does not have: what a user has changed stays."""
+        known = self._client.get_experiment(self._experiment()).tags
+        for name, value in tags.items():
+            if name not in known:
+                self._client.set_experiment_tag(self._experiment(), name, value)
+
+    def _linked(self, record: Open | Batch, tags: Mapping[str, str]) -> dict[str, str]:
+        """The tags with addresses in the note's links."""
+        if NOTE not in tags:
+            return dict(tags)
+        links = Links(self._experiment(), record.search, lambda run: self._look_up(record.search, run))
+        return {**tags, NOTE: links.resolved(tags[NOTE])}
 
     def _parent(self, record: Open) -> str:
         """The run above, or the search's own where MLflow has refused that one."""
@@ -92,7 +110,7 @@ class Runs:
 
     def _batch(self, run_id: str, record: Batch) -> None:
         metrics = [Metric(name, value, record.at, record.step) for name, value in record.metrics.items()]
-        self._client.log_batch(run_id, metrics=metrics, tags=_tags(record.tags))
+        self._client.log_batch(run_id, metrics=metrics, tags=_tags(self._linked(record, record.tags)))
 
     def _upload(self, run_id: str, record: Upload) -> None:
         path = self._folder / record.path

@@ -10,7 +10,7 @@ class Told:
     def __init__(self, spool: Spool) -> None:
         self._epochs: dict[int, int] = {}  # the last one, by run
         self._ends: dict[int, str | None] = {}  # the state at the end, None while it is running; by run
-        self._bests: dict[int, int] = {}  # the epoch of the best metrics, by run
+        self._bests: dict[int, int] = {}  # the last epoch when its end was told, by run
         self._uploads: set[tuple[int, str, int]] = set()
         for record, _ in spool.read(0, whole=False):
             if record is not None:
@@ -47,12 +47,16 @@ class Told:
         return self._epochs.get(run, 0) >= epoch
 
     def has_best(self, run: int, epoch: int) -> bool:
-        """Whether the metrics of its best epoch are told, and it was this one."""
+        """Whether the metrics of its best epoch are told at its end after this one."""
         return self._bests.get(run) == epoch
 
     def has_file(self, upload: Upload) -> bool:
         """Whether this version of the file is told."""
         return (upload.run, upload.path, upload.version) in self._uploads
+
+    def having(self, path: str) -> list[int]:
+        """The trials that were given the file."""
+        return sorted({run for run, known, _ in self._uploads if known == path and run != SEARCH})
 
     def running(self) -> list[int]:
         """The trials whose end is not told."""
