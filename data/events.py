@@ -40,6 +40,9 @@ class Events:
         return Events(self.t[rows], self.x[rows], self.y[rows], self.p[rows])
 
 
+NO_EVENTS = Events(np.empty(0, np.int64), np.empty(0, np.uint16), np.empty(0, np.uint16), np.empty(0, np.uint8))
+
+
 @dataclass(frozen=True, slots=True)
 class Repairs:
     """What had to be dropped or mended to make a recording's events sound."""

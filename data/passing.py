@@ -1,11 +1,13 @@
 """Passing events: a recording read once from its first event to its last, of which only the latest stretch is held."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
+from data.boxes import Boxes
 from data.errors import RecordingError
-from data.events import LONGEST_US, Events, SensorSize
+from data.events import LONGEST_US, NO_EVENTS, Events, SensorSize
 from data.packing import PackedSlice, Packer, Words
 
 
@@ -18,7 +20,6 @@ class PassingEvents:
         size: of their sensor.
         """
         self.size = size
-        self.event_count = 0  # read so far
         self._first_us: int | None = None
         self._last_us = 0  # of the latest event read
         self._chunks = iter(chunks)
@@ -43,12 +44,16 @@ class PassingEvents:
                 return False
         return True
 
-    def packed(self, start_us: int, end_us: int) -> PackedSlice:
-        """The events of [start_us, end_us); starts never fall from one call to the next."""
+    def parts(self, start_us: int, end_us: int) -> list[Events]:
+        """The events of [start_us, end_us), by chunk; starts never fall from one call to the next."""
         self.reaches(end_us)
         self._held = [chunk for chunk in self._held if chunk.t[-1] >= start_us]
         spans = [np.searchsorted(chunk.t, [start_us, end_us]).tolist() for chunk in self._held]
-        parts = [chunk.take(slice(*span)) for chunk, span in zip(self._held, spans, strict=True)]
+        return [chunk.take(slice(*span)) for chunk, span in zip(self._held, spans, strict=True)]
+
+    def packed(self, start_us: int, end_us: int) -> PackedSlice:
+        """The events of [start_us, end_us); starts never fall from one call to the next."""
+        parts = self.parts(start_us, end_us)
         count = sum(map(len, parts))
         if not count:
             return PackedSlice(start_us // 1000, np.zeros(1, np.int64), np.empty(0, self._words.dtype))
@@ -65,7 +70,6 @@ class PassingEvents:
             return False
         if len(chunk):
             self._held.append(chunk)
-            self.event_count += len(chunk)
             self._last_us = int(chunk.t[-1])
             if self._first_us is None:
                 self._first_us = int(chunk.t[0])
@@ -75,3 +79,29 @@ class PassingEvents:
                     "a time is damaged: mend it, or leave the recording out"
                 )
         return True
+
+
+@dataclass(frozen=True)
+class PassingRecording:
+    """A recording without labels whose events pass by, for those who look at it from its first time to its last."""
+
+    name: str
+    passing: PassingEvents
+    first_us: int
+    last_us: int
+
+    @property
+    def size(self) -> SensorSize:
+        """Of the sensor."""
+        return self.passing.size
+
+    @property
+    def boxes(self) -> Boxes:
+        """None are labelled."""
+        return Boxes.empty()
+
+    def events(self, start_us: int, end_us: int) -> Events:
+        """The events of [start_us, end_us); starts never fall from one call to the next."""
+        parts = [NO_EVENTS, *self.passing.parts(start_us, end_us)]
+        t, x, y, p = (np.concatenate([getattr(part, column) for part in parts]) for column in "txyp")
+        return Events(t, x, y, p)

@@ -14,12 +14,10 @@ import pyarrow as pa
 
 from data.boxes import Boxes
 from data.errors import DatasetError
-from data.events import Events, SensorSize
+from data.events import NO_EVENTS, Events, SensorSize
 from data.manifest import ShardEntry
 from data.packing import PackedSlice, unpack
 from data.shard_schema import BOX_COLUMNS, RUN_COLUMNS, checksum, schema
-
-_NONE = Events(np.empty(0, np.int64), np.empty(0, np.uint16), np.empty(0, np.uint16), np.empty(0, np.uint8))
 
 
 class Shard:
@@ -49,7 +47,7 @@ class Shard:
     def events(self, start_us: int, end_us: int) -> Events:
         """The events of [start_us, end_us)."""
         pieces = [unpack(piece) for piece in self._pieces(*self._span_ms(start_us, end_us))]
-        columns = (np.concatenate([getattr(piece, key) for piece in (_NONE, *pieces)]) for key in "txyp")
+        columns = (np.concatenate([getattr(piece, key) for piece in (NO_EVENTS, *pieces)]) for key in "txyp")
         events = Events(*columns)
         first, last = np.searchsorted(events.t, [start_us, end_us])
         return events.take(slice(int(first), int(last)))

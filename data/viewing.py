@@ -11,6 +11,7 @@ from data.boxes import Boxes
 from data.dataset import Dataset
 from data.drawing import GREY, Image, captioned, draw_box, events_image, magnification, track_colour
 from data.errors import InputError
+from data.events import Events, SensorSize
 from data.shards import Shard
 from data.step_labels import TrackIndex
 
@@ -62,10 +63,37 @@ class Found(Protocol):
         """[N] in [0, 1]."""
 
 
+class Viewed(Protocol):
+    """A recording that can be looked at."""
+
+    @property
+    def name(self) -> str:
+        """For captions."""
+
+    @property
+    def size(self) -> SensorSize:
+        """Of the sensor."""
+
+    @property
+    def first_us(self) -> int:
+        """The time of the first event."""
+
+    @property
+    def last_us(self) -> int:
+        """The time of the last event."""
+
+    @property
+    def boxes(self) -> Boxes:
+        """The labels, sorted by time."""
+
+    def events(self, start_us: int, end_us: int) -> Events:
+        """The events of [start_us, end_us)."""
+
+
 class RecordingView:
     """Draws a recording."""
 
-    def __init__(self, shard: Shard, classes: Sequence[str], window_us: int, found: Found | None = None) -> None:
+    def __init__(self, shard: Viewed, classes: Sequence[str], window_us: int, found: Found | None = None) -> None:
         """Args:
         shard: the recording.
         classes: names of its classes.

@@ -62,18 +62,23 @@ def write_coco(recordings: Sequence[RecordingPredictions], label_set: LabelSet, 
         numbers = {}
         for time_us in recording.times_us.tolist():
             numbers[time_us] = len(images) + 1
-            about = {"file_name": f"{recording.name}/{time_us}", "recording": recording.name, "time_us": time_us}
-            images.append({"id": len(images) + 1, **about, "width": size.width, "height": size.height})
+            images.append({"id": len(images) + 1, **_about(recording.name, time_us, size)})
         found = recording.found
-        for box, score in zip(_boxes(found.boxes, numbers), found.scores.tolist(), strict=True):
-            results.append({**box, "score": score})
+        results += _scored(found, numbers)
         for box in _boxes(recording.truth, numbers):
             area = box["bbox"][2] * box["bbox"][3]
             annotations.append({"id": len(annotations) + 1, **box, "area": area, "iscrowd": 0})
-    categories = [{"id": number, "name": name} for number, name in enumerate(label_set.classes, FIRST_CATEGORY)]
-    truth = {"info": {}, "images": images, "categories": categories, "annotations": annotations}
+    truth = {"info": {}, "images": images, "categories": _categories(label_set), "annotations": annotations}
     (folder / TRUTH).write_text(json.dumps(truth), "utf-8")
     (folder / PREDICTIONS).write_text(json.dumps(results), "utf-8")
+
+
+def found_document(found: PredictedBoxes, recording: str, label_set: LabelSet, size: SensorSize) -> dict[str, Any]:
+    """What was found in one recording as one COCO dataset, whose annotations have scores; images are times of boxes."""
+    numbers = {time_us: number for number, time_us in enumerate(found.boxes.times().tolist(), 1)}
+    images = [{"id": number, **_about(recording, time_us, size)} for time_us, number in numbers.items()]
+    annotations = [{"id": number, **box} for number, box in enumerate(_scored(found, numbers), 1)]
+    return {"info": {}, "images": images, "categories": _categories(label_set), "annotations": annotations}
 
 
 def read_coco(folder: Path, label_set: LabelSet) -> dict[str, PredictedBoxes]:
@@ -95,6 +100,20 @@ def read_coco(folder: Path, label_set: LabelSet) -> dict[str, PredictedBoxes]:
         image = images[result.image_id]
         rows[image.recording].append(_Row(place, image.time_us, result))
     return {name: _predicted(part, path) for name, part in rows.items()}
+
+
+def _about(recording: str, time_us: int, size: SensorSize) -> dict[str, Any]:
+    about = {"file_name": f"{recording}/{time_us}", "recording": recording, "time_us": time_us}
+    return {**about, "width": size.width, "height": size.height}
+
+
+def _categories(label_set: LabelSet) -> list[dict[str, Any]]:
+    return [{"id": number, "name": name} for number, name in enumerate(label_set.classes, FIRST_CATEGORY)]
+
+
+def _scored(found: PredictedBoxes, numbers: dict[int, int]) -> list[dict[str, Any]]:
+    boxes = zip(_boxes(found.boxes, numbers), found.scores.tolist(), strict=True)
+    return [{**box, "score": score} for box, score in boxes]
 
 
 def _boxes(boxes: Boxes, numbers: dict[int, int]) -> list[dict[str, Any]]:

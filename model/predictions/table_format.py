@@ -30,7 +30,7 @@ def write_tables(recordings: Sequence[RecordingPredictions], folder: Path) -> No
         ):
             path = folder / kind / f"{recording.name}{ENDING}"
             path.parent.mkdir(exist_ok=True)
-            np.save(path, _table(boxes, scores, recording.name), allow_pickle=False)
+            np.save(path, box_table(boxes, scores, recording.name), allow_pickle=False)
 
 
 def read_tables(folder: Path, label_set: LabelSet) -> dict[str, PredictedBoxes]:
@@ -42,10 +42,15 @@ def read_tables(folder: Path, label_set: LabelSet) -> dict[str, PredictedBoxes]:
     paths = sorted((folder / PREDICTIONS).glob(f"*{ENDING}"))
     if not paths:
         raise RecordingError(f"{folder}: holds no {PREDICTIONS}/NAME{ENDING}; give the folder predictions are in")
-    return {path.name.removesuffix(ENDING): _read(path, label_set) for path in paths}
+    return {path.name.removesuffix(ENDING): read_table(path, label_set) for path in paths}
 
 
-def _read(path: Path, label_set: LabelSet) -> PredictedBoxes:
+def read_table(path: Path, label_set: LabelSet) -> PredictedBoxes:
+    """The predictions of one recording.
+
+    Raises:
+        RecordingError: the file is no table of boxes with scores.
+    """
     boxes = read_boxes(path, label_set)
     table = read_array(path)
     names = table.dtype.names or ()
@@ -61,7 +66,12 @@ def _read(path: Path, label_set: LabelSet) -> PredictedBoxes:
     return found.checked(lambda row: f"{path}: row {order[row]}")
 
 
-def _table(boxes: Boxes, scores: npt.NDArray[np.float32], name: str) -> npt.NDArray[np.void]:
+def box_table(boxes: Boxes, scores: npt.NDArray[np.float32], name: str) -> npt.NDArray[np.void]:
+    """Boxes and scores as Prophesee's rows.
+
+    Raises:
+        DatasetError: a track id does not fit the table's 32 bits; `name` is that of the recording.
+    """
     largest = np.iinfo(BOX_DTYPE["track_id"]).max
     if len(boxes) and not 0 <= boxes.track_id.min() <= boxes.track_id.max() <= largest:
         raise DatasetError(
