@@ -41,6 +41,7 @@ class Status:
 
     search_id: str
     folder: str
+    dataset: str  # its location
     running: bool
     finished: bool  # nothing is left to do
     halted: str | None  # why it ended before its budget
@@ -80,6 +81,7 @@ def status_of(search: Overview, clock: Callable[[], float] = time.time) -> Statu
     return Status(
         search_id=search.study.search_id,
         folder=str(search.folder),
+        dataset=search.identity.dataset,
         running=search.running_since_s is not None,
         finished=search.finished,
         halted=None if search.summary is None else search.summary["halted"],

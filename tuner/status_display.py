@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tuner.durations import duration
+from tuner.search_folder import SPEC_FILE
 from tuner.status import Leader, Status
 from tuner.wording import metric_told
 
@@ -48,20 +49,20 @@ def _lines(status: Status, now_s: float) -> Iterator[str]:
     if status.lost_workers:
         yield f"faults  {status.lost_workers} workers were lost, or stopped with their search; others went on"
     if status.records_waiting:
-        yield (
-            f"MLflow  {status.records_waiting} records wait"
-            + ("" if status.running else f"; `spiketune sync {status.folder}` writes them")
-        )
+        how = "" if status.running else f"; spiketune sync {status.folder}"
+        yield f"MLflow  {status.records_waiting} records wait to be written{how}"
+    if not (status.running or status.finished):
+        spec = f"{status.folder}/{SPEC_FILE}"
+        yield f"go on   spiketune search {spec} --data {status.dataset} --out {status.folder} --resume"
 
 
 def _state(status: Status, now_s: float) -> str:
     if status.since_s is not None:
         return f"running since {_at(status.since_s)} ({duration(max(now_s - status.since_s, 0))})"
-    last = "" if status.last_s is None else f" at {_at(status.last_s)}"
+    last = "" if status.last_s is None else f"; last heard of at {_at(status.last_s)}"
     if status.finished:
         return f"finished{last}"
-    why = "it died" if status.halted is None else status.halted
-    return f"not running ({why}{last}); `spiketune search` with --out {status.folder} --resume goes on"
+    return f"not running, {status.halted or 'though not finished'}{last}"
 
 
 def _best(status: Status) -> str:

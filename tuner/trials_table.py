@@ -28,6 +28,7 @@ class Column:
     kind: type[bool] | type[int] | type[float] | type[str]
     falling: bool = False  # the largest is the best, and comes first
     leaf: bool = False  # a setting that the search chose
+    detail: bool = False  # for tools; people are told less
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,8 @@ def trials_of(search: Overview) -> Trials:
     """All trials of a search by number; of a setting the value that was in effect, sampled or not."""
     objective = search.file.objective
     metrics = [Column(n, float, falling=m is Mode.MAX) for n, m in zip(objective.metrics, objective.modes, strict=True)]
-    metrics += [Column(name, float, falling=True) for name in SCORES if name not in objective.metrics]
+    scores = [Column(name, float, falling=True, detail=name == "map75") for name in SCORES]
+    metrics += [column for column in scores if column.name not in objective.metrics]
     parts: list[tuple[Column, Callable[[TrialHistory], Any]]] = [*_BEFORE]
     parts += [(column, _metric(column.name)) for column in metrics]
     parts += _AFTER
@@ -119,18 +121,18 @@ def trials_of(search: Overview) -> Trials:
 _BEFORE: Sequence[tuple[Column, Callable[[TrialHistory], Any]]] = (
     (Column("number", int), lambda trial: trial.record.number),
     (Column("state", str), lambda trial: trial.record.state.value),
-    (Column("kind", str), lambda trial: trial.record.origin.kind.value),
-    (Column("repeats", int), lambda trial: trial.record.origin.repeats),
+    (Column("kind", str, detail=True), lambda trial: trial.record.origin.kind.value),
+    (Column("repeats", int, detail=True), lambda trial: trial.record.origin.repeats),
     (Column("epochs", int), lambda trial: trial.record.epochs),
-    (Column("best_epoch", int), lambda trial: trial.record.best_epoch),
+    (Column("best_epoch", int, detail=True), lambda trial: trial.record.best_epoch),
 )
 _AFTER: Sequence[tuple[Column, Callable[[TrialHistory], Any]]] = (
     (Column("violation", float), lambda trial: trial.record.violation),
     (Column("busy_s", float), lambda trial: trial.record.busy_s),
     (Column("cost", float), lambda trial: trial.record.cost),
     (Column("node", str), lambda trial: trial.record.node),
-    (Column("begun_s", float), lambda trial: trial.begun_s),
-    (Column("ended_s", float), lambda trial: trial.ended_s),
+    (Column("begun_s", float, detail=True), lambda trial: trial.begun_s),
+    (Column("ended_s", float, detail=True), lambda trial: trial.ended_s),
 )
 _LAST: Sequence[tuple[Column, Callable[[TrialHistory], Any]]] = (
     (Column("diagnosis", str), lambda trial: trial.record.diagnosis),

@@ -25,7 +25,7 @@ from tuner.leaves import load_config
 from tuner.result import SearchResult
 from tuner.schedulers.decision import Decision
 from tuner.schedulers.names import SchedulerName
-from tuner.search_folder import Identity
+from tuner.search_folder import Identity, held
 from tuner.spec.search_spec import SearchSpec
 from tuner.study.history import TrialHistory
 from tuner.study.record import Origin, Told, TrialRecord, TrialState
@@ -199,9 +199,11 @@ def test_a_repeat_is_compared_at_no_rung(tmp_path: Path) -> None:
     search.report(0, 2, 0.9, 1.0)
     again = search.begin(2.0, **repeat_of(0, 5))
     search.report(again, 2, 0.1, 3.0)
-    found = explain(read_history(tmp_path), again)
+    with held(tmp_path):
+        found = explain(read_history(tmp_path), again)
     assert (found.rungs, found.name) == ((), "trial 0 again, seed 5")
     assert found.reason.told == "it trains on a, after epoch 2 of 9"
+    assert reason_of(read_history(tmp_path), again).cause is Cause.INTERRUPTED  # nobody runs the search
 
 
 def test_the_commands_train_the_trial_s_own_configuration(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from tuner.explanation.comparison import AtRung, against_median, at_rungs
 from tuner.history import SearchHistory
 from tuner.schedulers.decision import Decision
 from tuner.schedulers.names import SchedulerName
+from tuner.search_folder import held_since
 from tuner.spec.search_spec import EPOCHS
 from tuner.study.record import TrialRecord, TrialState
 from tuner.wording import metric_told
@@ -48,6 +49,10 @@ def reason_of(search: SearchHistory, number: int) -> Reason:
     epochs = int(record.config.get(EPOCHS, search.result.spec.file.budget.epochs))
     after = f"after epoch {record.last_epoch}" if record.last_epoch else "before its first epoch"
     match record.state:
+        case TrialState.RUNNING if held_since(search.result.folder) is None:
+            return Reason(
+                Cause.INTERRUPTED, f"its search ended while it trained, {after}; a resumed one goes on with it"
+            )
         case TrialState.RUNNING:
             where = f" on {record.node}" if record.node else ""
             return Reason(Cause.RUNNING, f"it trains{where}, {after} of {epochs}")
