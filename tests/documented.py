@@ -68,7 +68,20 @@ ELSEWHERE = {
     r"spiketune search .* s3:.*": "tests/system/test_s3.py::test_a_search_on_a_dataset_in_the_store_names_its_winner",
 }
 # Run on a tiny dataset by tests/test_documented_commands.py; the others by the file of that name in tests/system.
-QUICK = {"simulate", "audit", "ingest", "data", "show", "train", "evaluate", "diagnose", "profile", "export", "cache"}
+QUICK = {
+    "simulate",
+    "audit",
+    "ingest",
+    "data",
+    "show",
+    "train",
+    "evaluate",
+    "diagnose",
+    "profile",
+    "export",
+    "cache",
+    "detect",
+}
 
 PLACEHOLDERS = {
     "/data/eTraM": "recordings",
@@ -99,6 +112,11 @@ def elsewhere(command: Documented) -> str | None:
 def subcommand(command: Documented) -> str:
     """Of spiketune."""
     return command.words[1]
+
+
+def is_quick(command: Documented) -> bool:
+    """Whether it needs neither a search nor a registered model."""
+    return subcommand(command) in QUICK and "models:/" not in command.line
 
 
 @dataclass(frozen=True)
@@ -141,6 +159,8 @@ class Sandbox:
             self._put(self.kit.dataset, word)
         elif self.kit.search is not None and re.fullmatch(r"runs/[\w-]+-\d{8}-\d{6}(/.*)?", word):
             self._put(self.kit.search, "/".join(word.split("/")[:2]))
+        elif word.endswith(".h5"):
+            self._put(next(self.kit.recordings.rglob("*_td.h5")), word)
         elif word.endswith("safetensors"):
             self._put(self.kit.checkpoint, word)
         elif word.endswith(("best.yaml", "config.yaml")):

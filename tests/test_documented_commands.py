@@ -16,7 +16,6 @@ from typer.testing import CliRunner
 from tests.documented import (
     ELSEWHERE,
     PAGES,
-    QUICK,
     ROOT,
     Documented,
     Kit,
@@ -24,6 +23,7 @@ from tests.documented import (
     all_documented,
     documented,
     elsewhere,
+    is_quick,
     subcommand,
 )
 from tuner.cli import app
@@ -32,7 +32,7 @@ from tuner.spec.search_spec import load_spec
 COMMANDS: click.Group = typer.main.get_command(app)  # type: ignore[assignment]
 ALL = all_documented()
 OURS = [command for command in ALL if command.words[0] == "spiketune"]
-TO_RUN = [command for command in OURS if elsewhere(command) is None and subcommand(command) in QUICK]
+TO_RUN = [command for command in OURS if elsewhere(command) is None and is_quick(command)]
 FOUND_SOMETHING = {"audit", "diagnose"}  # exit code 1: a fault was found, as in a net that learnt for one step
 
 
