@@ -40,7 +40,7 @@ PASSED_ON = {
     "tuner/ablation/loading.py",
     "tuner/cli_sync.py",
     "tuner/parallel_trial.py",
-    "tuner/spec/search_spec.py",
+    "tuner/spec/search_file.py",
     "tuner/spec/space_section.py",
 }
 
