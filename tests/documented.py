@@ -95,12 +95,25 @@ PLACEHOLDERS = {
     "RULE": "8:1:1",
     "WIDTHxHEIGHT": "96x64",
 }
+ABLATION = """\
+name: small
+base:
+  data: {scale: 0.5, time_steps: 1}
+  training: {epochs: 1, windows_per_epoch: 2, batch_size: 2, compile: "off"}
+improvements:
+  - {name: box, set: {loss.box: 3}}
+seeds: 1
+objective: {windows: 4}
+variants:
+  small: {seeds: 1}
+"""
 # What makes a documented command small. Options that come later win.
 SMALL = {
     "simulate": "--train 1 --val 1 --test 1 --duration-s 1.2 --width 96 --height 64",
     "train": "--set training.epochs=1 --set training.windows_per_epoch=2 --set training.batch_size=2 "
     "--set training.compile=off --set data.time_steps=1",
     "profile": "--runs 1 --size 96x64",
+    "ablate": "--seeds 1",
 }
 
 
@@ -146,13 +159,13 @@ class Sandbox:
             words[2] = "new" if command.words[3] == "DATASET" else words[2]
         elif words[0] != "simulate":
             for word in words[1:]:
-                self._provide(word)
+                self._provide(word, ABLATION if words[0] == "ablate" else self._spec)
         small = SMALL.get(words[0], "").split()
         if words[0] == "profile" and "--data" in words:
             small = small[:2]
         return words + small
 
-    def _provide(self, word: str) -> None:
+    def _provide(self, word: str, spec: str) -> None:
         if word == "recordings":
             self._put(self.kit.recordings, word)
         elif word.startswith("datasets/"):
@@ -166,7 +179,7 @@ class Sandbox:
         elif word.endswith(("best.yaml", "config.yaml")):
             self._write(word, "loss.box: 5\n")
         elif word.endswith(".yaml"):
-            self._write(word, self._spec)
+            self._write(word, spec)
 
     def _put(self, source: Path, word: str) -> None:
         target = self.folder / word

@@ -15,7 +15,7 @@ TO_RUN = [
     for command in all_documented()
     if command.words[0] == "spiketune" and elsewhere(command) is None and not is_quick(command)
 ]
-SPEC = small_spec("small", trials=2, epochs=1)
+SPEC = small_spec("small", trials=2, epochs=1).replace("windows_per_epoch: 8", 'windows_per_epoch: 2, compile: "off"')
 AWAKE = {"RAY_worker_niceness": "0"}  # beside other work, Ray's own 15 would starve its workers
 
 
