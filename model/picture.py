@@ -32,8 +32,8 @@ def write_picture(
     write_image(np.vstack(rows), path)
 
 
-def window_picture(result: WindowResult, shard: Shard, label_set: LabelSet) -> Image:
-    """One window with its caption, in blue, green and red."""
+def window_picture(result: WindowResult, shard: Shard, label_set: LabelSet, least_score: float = SHOWN_SCORE) -> Image:
+    """One window with its caption, in blue, green and red; found boxes from a score on."""
     window = result.window
     zoom = magnification(shard.size, LEAST_WIDTH)
     image = events_image(shard.events(window.start_us, window.end_us), shard.size, zoom)
@@ -42,6 +42,6 @@ def window_picture(result: WindowResult, shard: Shard, label_set: LabelSet) -> I
         draw_box(image, np.array([x, y, x + w, y + h]) * zoom, text, GREEN, thickness=2, below=True)
     found = result.found
     for corners, score, class_id in zip(found.corners, found.scores, found.classes, strict=True):
-        if score >= SHOWN_SCORE:
+        if score >= least_score:
             draw_box(image, corners * zoom, f"{label_set.classes[class_id]} {score:.2f}", FOUND, thickness=1)
     return framed(captioned(image, f"{shard.name}  {window.label_us / 1e6:.3f} s"))

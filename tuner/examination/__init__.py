@@ -1,0 +1,1 @@
+"""The winner of a search, measured once more and kept beside the search."""
