@@ -203,7 +203,7 @@ def _cell(text: str) -> str:
 
 
 def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + "." * (not text.endswith((".", "`")))
+    return text[:1].upper() + text[1:] + "." * (not text.endswith((".", "?", "`")))
 
 
 def as_pattern(what: str) -> re.Pattern[str]:
