@@ -210,3 +210,10 @@ def test_the_guide_has_its_eleven_improvements_and_ends_with_its_recommended_val
         "data.temporal_buffer": 0.2,
     }
     assert {leaf: leaves[leaf] for leaf in recommended} == recommended
+
+
+def test_the_specification_in_the_documentation_is_sound(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "ablations.md").read_text()
+    ablation = loaded(tmp_path, text.split("```yaml\n")[1].split("```")[0], "small")
+    assert [step.leaves for step in ablation.steps] == [{"optimizer.warmup_epochs": 3}, {"training.epochs": 10}]
+    assert len(compiled(ablation)[0].members) == 4 * 3  # nothing, each of two alone, and both
