@@ -13,6 +13,7 @@ from tests.tuner.studied_search import SEARCH_ID, StudiedSearch
 from tuner.history import read_history, search_folder_of
 from tuner.schedulers.decision import Decision
 from tuner.search_folder import IDENTITY_FILE, held, held_since
+from tuner.study.address import URL_VARIABLE
 from tuner.study.history import UNKNOWN_NODE, Leg, read_study, read_trials
 from tuner.study.reading import read_rows
 from tuner.study.record import Told, TrialState
@@ -79,6 +80,17 @@ def test_rows_are_what_optuna_itself_reads(tmp_path: Path) -> None:
     assert [row.running for row in rows.trials] == [
         trial.state is optuna.trial.TrialState.RUNNING for trial in study.trials
     ]
+
+
+def test_a_server_s_database_is_read_as_a_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    searched(tmp_path)
+    from_file = read_study(tmp_path, SEARCH_ID)
+    # An address with a driver goes through SQLAlchemy, as PostgreSQL's does; the folder itself then holds no study.
+    monkeypatch.setenv(URL_VARIABLE, f"sqlite+pysqlite:///{tmp_path / 'study.db'}")
+    assert read_study(tmp_path / "elsewhere", SEARCH_ID) == from_file
+    monkeypatch.setenv(URL_VARIABLE, f"sqlite+pysqlite:///{tmp_path}/nowhere/study.db")
+    with pytest.raises(DatasetError, match="is no study that can be read"):
+        read_study(tmp_path, SEARCH_ID)
 
 
 def test_a_file_that_is_no_database_and_a_study_that_is_not_there_are_told_as_such(tmp_path: Path) -> None:

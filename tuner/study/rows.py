@@ -63,7 +63,8 @@ def read_epochs(row: Row, names: Sequence[str]) -> tuple[Told, ...]:
 
 def numbered(facts: Mapping[str, Any], word: str) -> list[int]:
     """The numbers N of a trial's attributes `WORD N`."""
-    return sorted(int(key.removeprefix(f"{word} ")) for key in facts if key.startswith(f"{word} "))
+    start = f"{word} "
+    return sorted([int(key[len(start) :]) for key in facts if key.startswith(start)])
 
 
 def _unfinished(row: Row, record: TrialRecord) -> TrialState:
