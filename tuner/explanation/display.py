@@ -77,7 +77,7 @@ def curve_told(curve: Mapping[int, float], objective: str) -> str:
     high, low = max(finite), min(finite)
     if high == low:
         return told
-    at = {value: epoch for epoch, value in reversed(curve.items())}  # of equal ones the first
+    at = {curve[epoch]: epoch for epoch in reversed(epochs)}  # of equal ones the first
     return f"{told}, lowest {low:.4g} in epoch {at[low]}, highest {high:.4g} in epoch {at[high]}"
 
 
