@@ -27,7 +27,8 @@ def running_note(facts: SearchFacts) -> str:
     """Of a search that has no answer yet."""
     return (
         f"**Running** on `{facts.dataset}`: the answer stands here once it ends.{_BREAK}"
-        f"[Its trials, best first](view), by `best_{facts.objective}`, which grows while they train"
+        f"[Its trials, best first](view), by `best_{facts.objective}`, which grows while they train; "
+        f"[the report so far](run:search/artifacts/{REPORT_FILE}), after the first minutes"
     )
 
 

@@ -16,6 +16,7 @@ from tuner.recording.records import SEARCH, Batch, Close, Open, Params, Record, 
 from tuner.recording.spool import Spool
 from tuner.recording.told import Told
 from tuner.recording.views import experiment_tags
+from tuner.search_folder import REPORT_FILE
 
 FINISH_S = 60.0
 _NAME = "mlflow.runName"
@@ -92,6 +93,7 @@ class Recorder:
         self._add(
             Batch(self._search, trial.number, now, last, metrics=best, tags=tags),
             Close(self._search, trial.number, now, trial.status(), trial.state),
+            *self._uploads(SEARCH, Path(REPORT_FILE)),  # as it is by now
         )
 
     def finish(self, end: SearchEnd, timeout_s: float = FINISH_S) -> tuple[str, ...]:
