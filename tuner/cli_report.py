@@ -15,6 +15,9 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="File to write; SEARCH/report.html, or comparison.html, if not given.")
     ] = None,
+    examine: Annotated[
+        bool, typer.Option("--examine/--no-examine", help="Measure the winner, where that has not been done yet.")
+    ] = True,
 ) -> None:
     """Write what a search tells as one HTML file; of several searches, how they compare."""
     from data.errors import InputError
@@ -30,4 +33,4 @@ def report(
         return
     from tuner.report.search_report import write_report
 
-    print_line(str(write_report(folders[0], out)))
+    print_line(str(write_report(folders[0], out, examined=examine)))

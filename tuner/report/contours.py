@@ -1,6 +1,7 @@
 """Contours over pairs of the parameters that decided."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -10,7 +11,7 @@ from scipy.interpolate import griddata
 from tuner.domains import Choice
 from tuner.history import SearchHistory
 from tuner.report.axes import height, scale, unscaled
-from tuner.report.importance import importances, labels
+from tuner.report.importance import labels
 from tuner.report.reading import ENOUGH, Reading
 from tuner.report.section import figure_html, nothing
 from tuner.report.view import SCALE, first_quantity, hover
@@ -20,13 +21,12 @@ _GRID = 30  # cells along each side
 _MOST = 3  # parameters that are paired
 
 
-def contours_html(history: SearchHistory, reading: Reading, told: str) -> Markup:
+def contours_html(history: SearchHistory, reading: Reading, ranked: Sequence[Branch], told: str) -> Markup:
     """Figures of all pairs, or why there are none."""
     if len(reading.reads) < ENOUGH:
         return nothing(
             f"Contours need {ENOUGH} trials at one epoch; {len(reading.reads)} have reached epoch {reading.epoch}."
         )
-    ranked = [one.branch for one in importances(history.result.spec.space, reading)]
     numeric = [b for b in ranked if not isinstance(b.domain, Choice) and not b.when][:_MOST]
     if len(numeric) < 2:
         return nothing(

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import optuna
@@ -21,7 +21,7 @@ from tuner.space import Branch, Space
 
 ANCHOR, TITLE = "importance", "What mattered"
 _COLOURS = ("#2f80d0", "#e08a2c", "#3aa17e")
-_TREES = 32
+_TREES, _DEPTH = 32, 6  # what it takes grows with the square of the leaves, whatever the number of trials
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,15 @@ def importances(space: Space, reading: Reading) -> list[Importance]:
     return sorted(found, key=lambda one: -one.share)
 
 
-def importance_section(history: SearchHistory) -> Section:
-    """Shares of the parameters, at up to three epochs."""
+def importances_by_epoch(history: SearchHistory) -> dict[int, list[Importance]]:
+    """The shares at up to three epochs that enough trials have reached, the latest first."""
+    found = {one.epoch: importances(history.result.spec.space, one) for one in readings(history)}
+    return {epoch: shares for epoch, shares in found.items() if shares}
+
+
+def importance_section(history: SearchHistory, found: Mapping[int, list[Importance]]) -> Section:
+    """Shares of the parameters, by epoch."""
     space = history.result.spec.space
-    found = {reading.epoch: importances(space, reading) for reading in readings(history)}
-    found = {epoch: shares for epoch, shares in found.items() if shares}
     if not found:
         return Section(ANCHOR, TITLE, nothing(_too_few(history)))
     told = ", ".join(f"{max(one.trials for one in shares)} trials at epoch {epoch}" for epoch, shares in found.items())
@@ -94,7 +98,7 @@ def _fanova(branches: Sequence[Branch], reads: Sequence[Read]) -> dict[str, floa
             for read in reads
         ]
     )
-    evaluator = FanovaImportanceEvaluator(n_trees=_TREES, seed=0)
+    evaluator = FanovaImportanceEvaluator(n_trees=_TREES, max_depth=_DEPTH, seed=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of `normalize`
         shares = get_param_importances(study, evaluator=evaluator, normalize=False)
@@ -113,7 +117,7 @@ def _too_few(history: SearchHistory) -> str:
     )
 
 
-def _left_out(found: dict[int, list[Importance]], conditional: Sequence[Branch]) -> str:
+def _left_out(found: Mapping[int, list[Importance]], conditional: Sequence[Branch]) -> str:
     judged = {one.branch.name for shares in found.values() for one in shares}
     missing = [branch.name for branch in conditional if branch.name not in judged and not fixed(branch)]
     return f"Too few trials (below {ENOUGH}) for {', '.join(missing)}." if missing else ""
@@ -129,7 +133,7 @@ def labels(space: Space) -> dict[str, str]:
     return told
 
 
-def _figure(found: dict[int, list[Importance]], space: Space) -> go.Figure:
+def _figure(found: Mapping[int, list[Importance]], space: Space) -> go.Figure:
     named = labels(space)
     first = [one.branch.name for shares in found.values() for one in shares]
     order = list(dict.fromkeys(first))

@@ -1,5 +1,6 @@
 """Trials read at one epoch, so that no value is larger only because its trial was trained for longer."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -36,12 +37,9 @@ class Reading:
 
 def reading_at(history: SearchHistory, epoch: int) -> Reading:
     """The trials at an epoch; those without heritage, and the default where the space could have given it."""
-    found = []
-    for trial in searched(history.result):
-        values = trial.curve.get(epoch)
-        if values is not None and trial.origin.donor is None and values[0] == values[0]:
-            found.append(Read(trial, values[0], _settings(history.result.spec.space, trial)))
-    return Reading(epoch, tuple(found))
+    space = history.result.spec.space
+    counted = [trial for trial in searched(history.result) if _counts(trial, epoch)]
+    return Reading(epoch, tuple(Read(one, one.curve[epoch][0], _settings(space, one)) for one in counted))
 
 
 def readings(history: SearchHistory, least: int = ENOUGH) -> list[Reading]:
@@ -50,19 +48,25 @@ def readings(history: SearchHistory, least: int = ENOUGH) -> list[Reading]:
     Of all epochs that the same trials have reached the last counts.
     """
     last = history.result.spec.file.budget.epochs
-    found: list[Reading] = []
+    trials, most = searched(history.result), 0
+    found: list[int] = []
     for epoch in range(last, 0, -1):
-        reading = reading_at(history, epoch)
-        if len(reading.reads) >= least and (not found or len(reading.reads) > len(found[-1].reads)):
-            found.append(reading)
-    if len(found) <= MOST_SHOWN:
-        return found
-    return [found[0], found[len(found) // 2], found[-1]]
+        count = sum(_counts(trial, epoch) for trial in trials)
+        if count >= least and count > most:
+            found.append(epoch)
+            most = count
+    if len(found) > MOST_SHOWN:
+        found = [found[0], found[len(found) // 2], found[-1]]
+    return [reading_at(history, epoch) for epoch in found]
 
 
 def widest(history: SearchHistory) -> Reading | None:
     """The reading for pictures: the latest epoch that most trials have reached; None if none reported."""
     return max(readings(history, 1), key=lambda reading: (len(reading.reads), reading.epoch), default=None)
+
+
+def _counts(trial: TrialRecord, epoch: int) -> bool:
+    return epoch in trial.curve and trial.origin.donor is None and math.isfinite(trial.curve[epoch][0])
 
 
 def _settings(space: Space, trial: TrialRecord) -> dict[str, Any]:

@@ -24,8 +24,13 @@ _STEPS = 8  # colours of lines
 _COLUMNS = 2  # of panels, which a phone can still show
 
 
-def settings_section(history: SearchHistory) -> Section:
-    """Parallel coordinates, slices, contours; all at the epoch that most trials have reached."""
+def settings_section(history: SearchHistory, ranked: Sequence[Branch]) -> Section:
+    """Parallel coordinates, slices, contours; all at the epoch that most trials have reached.
+
+    Args:
+        history: of the search.
+        ranked: the parameters that could be judged, the most important first.
+    """
     reading = widest(history)
     if reading is None or len(reading.reads) < 2:
         return Section(ANCHOR, TITLE, nothing("Fewer than two trials have reported an epoch that they share."))
@@ -44,7 +49,7 @@ def settings_section(history: SearchHistory) -> Section:
         f"A panel for each parameter, a point for each trial at its setting: {told}, so that no value is higher only "
         "because its trial was trained for longer; the winner's setting is orange.",
     )
-    return Section(ANCHOR, TITLE, html + contours_html(history, reading, told))
+    return Section(ANCHOR, TITLE, html + contours_html(history, reading, ranked, told))
 
 
 def _parallel(history: SearchHistory, reading: Reading, branches: Sequence[Branch]) -> go.Figure:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.tuner.search_records import record, spec_of
+from tuner.examination.examination import Examination
 from tuner.history import SearchHistory
 from tuner.result import SearchResult
 from tuner.schedulers.decision import Decision
@@ -14,6 +15,8 @@ from tuner.study.history import Leg, TrialHistory
 from tuner.study.record import Told, TrialState
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
+
+UNEXAMINED = Examination(reason=HOSTILE)
 
 SPEC = """\
 name: tiny

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import pytest
 from markupsafe import Markup
 
-from tests.tuner.report.histories import HOSTILE, SPEC, history_of, many, trial_of
+from tests.tuner.report.histories import HOSTILE, SPEC, UNEXAMINED, history_of, many, trial_of
 from tests.tuner.search_records import spec_of
 from tuner.history import SearchHistory
 from tuner.report.comparison import comparison_sections
@@ -61,7 +61,7 @@ def hostile(folder: Path) -> SearchHistory:
 
 def test_hostile_names_errors_nodes_and_diagnoses_stay_text(tmp_path: Path) -> None:
     history = hostile(tmp_path)
-    sections = [*search_sections(history), *comparison_sections([history, history])]
+    sections = [*search_sections(history, UNEXAMINED), *comparison_sections([history, history])]
     seen = Seen("".join(section.html for section in sections))
     assert not any(tag in ("img", "iframe", "object", "link", "style") for tag, _ in seen.tags)
     assert not any(name.startswith("on") for _, attributes in seen.tags for name in attributes)
@@ -75,7 +75,7 @@ def test_hostile_names_errors_nodes_and_diagnoses_stay_text(tmp_path: Path) -> N
 
 
 def test_a_page_asks_for_nothing(tmp_path: Path) -> None:
-    html = page_html(HOSTILE, search_sections(hostile(tmp_path)), AT)
+    html = page_html(HOSTILE, search_sections(hostile(tmp_path), UNEXAMINED), AT)
     seen = Seen(html)
     asked = [(tag, a[k]) for tag, a in seen.tags for k in ("src", "href", "action", "data", "poster") if a.get(k)]
     assert asked
@@ -89,7 +89,7 @@ def test_a_page_asks_for_nothing(tmp_path: Path) -> None:
 
 def test_every_line_of_the_contents_leads_to_a_section(tmp_path: Path) -> None:
     spec = spec_of(tmp_path, SPEC)
-    seen = Seen(page_html("t", search_sections(history_of(tmp_path, many(spec, 12), spec)), AT))
+    seen = Seen(page_html("t", search_sections(history_of(tmp_path, many(spec, 12), spec), UNEXAMINED), AT))
     led = [str(a["href"])[1:] for tag, a in seen.tags if tag == "a" and a.get("href")]
     anchors = [a.get("id") for tag, a in seen.tags if tag == "section"]
     assert led == anchors
@@ -98,7 +98,7 @@ def test_every_line_of_the_contents_leads_to_a_section(tmp_path: Path) -> None:
 
 def test_every_figure_says_how_it_is_read(tmp_path: Path) -> None:
     spec = spec_of(tmp_path, SPEC)
-    html = "".join(section.html for section in search_sections(history_of(tmp_path, many(spec, 30), spec)))
+    html = "".join(section.html for section in search_sections(history_of(tmp_path, many(spec, 30), spec), UNEXAMINED))
     captions = re.findall(r"<figcaption>([^<]+)</figcaption>", html)
     assert len(captions) == html.count("<figure") >= 6
     assert all(len(caption) > 40 and caption.rstrip().endswith(".") for caption in captions)

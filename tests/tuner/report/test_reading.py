@@ -6,7 +6,7 @@ import pytest
 
 from tests.tuner.report.histories import SPEC, history_of, many, trial_of
 from tests.tuner.search_records import spec_of
-from tuner.report.importance import importance_section, importances
+from tuner.report.importance import importance_section, importances, importances_by_epoch
 from tuner.report.reading import reading_at, readings, widest
 from tuner.report.settings import settings_section
 from tuner.study.record import TrialState
@@ -46,12 +46,13 @@ def test_a_conditional_parameter_is_judged_among_those_for_which_it_holds(tmp_pa
     trials = {one.branch.name: one.trials for one in importances(spec.space, reading_at(history, 2))}
     assert trials["loss.box"] == 30
     assert trials["optimizer.lr[optimizer.name=sgd]"] == 15  # every other one
-    assert "lr [optimizer=sgd]" in importance_section(history).html
+    assert "lr [optimizer=sgd]" in importance_section(history, importances_by_epoch(history)).html
 
 
 def test_importance_says_when_there_are_too_few_trials(tmp_path: Path) -> None:
     spec = spec_of(tmp_path, SPEC)
-    html = importance_section(history_of(tmp_path, many(spec, 9), spec)).html
+    history = history_of(tmp_path, many(spec, 9), spec)
+    html = importance_section(history, importances_by_epoch(history)).html
     assert "Too few trials: no epoch was reached by 10 of them (at most 9)" in html
     assert "<figure" not in html
 
@@ -75,7 +76,7 @@ def test_repeats_and_heirs_are_not_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", [0, 1])
 def test_settings_say_when_there_is_nothing_to_compare(tmp_path: Path, count: int) -> None:
     spec = spec_of(tmp_path, SPEC)
-    html = settings_section(history_of(tmp_path, many(spec, count), spec)).html
+    html = settings_section(history_of(tmp_path, many(spec, count), spec), []).html
     assert "Fewer than two trials" in html
     assert "<figure" not in html
 
@@ -83,4 +84,4 @@ def test_settings_say_when_there_is_nothing_to_compare(tmp_path: Path, count: in
 def test_trials_without_a_value_leave_the_settings_to_the_others(tmp_path: Path) -> None:
     spec = spec_of(tmp_path, SPEC)
     trials = [*many(spec, 12), trial_of(spec, 12, [], TrialState.FAILED, error="gone")]
-    assert "12 trials after epoch 2" in settings_section(history_of(tmp_path, trials, spec)).html
+    assert "12 trials after epoch 2" in settings_section(history_of(tmp_path, trials, spec), []).html

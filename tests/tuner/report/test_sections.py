@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from data.errors import InputError
-from tests.tuner.report.histories import SPEC, history_of, many, trial_of
+from tests.tuner.report.histories import SPEC, UNEXAMINED, history_of, many, trial_of
 from tests.tuner.search_records import spec_of
 from tuner.report.answer import answer_section, repeats_interval
 from tuner.report.comparison import comparison_sections, incomparable, write_comparison
@@ -20,7 +20,7 @@ from tuner.study.record import TrialState
 
 
 def test_an_empty_search_says_so_in_every_section_and_draws_nothing(tmp_path: Path) -> None:
-    sections = search_sections(history_of(tmp_path, []))
+    sections = search_sections(history_of(tmp_path, []), UNEXAMINED)
     assert all("<figure" not in section.html for section in sections)
     assert all('class="nothing"' in s.html for s in sections if s.anchor not in ("reproduce", "winner"))
 
