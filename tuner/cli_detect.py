@@ -130,15 +130,9 @@ def _told(
 def _print(told: dict[str, Any]) -> None:
     from rich.table import Table
 
-    title = f"{told['recording']}: {told['events']:,} events, {told['seconds']:.3f} s, in windows of "
-    table = Table(
-        "class",
-        "boxes",
-        "tracks",
-        title=f"{title}{told['window_us'] / 1000:g} ms",
-        title_justify="left",
-        title_style="",
-    )
+    lasts = f"{told['events']:,} events, {told['seconds']:.3f} s, in windows of {told['window_us'] / 1000:g} ms"
+    print_line(f"{told['recording']}: {lasts}")
+    table = Table("class", "boxes", "tracks")
     for column in table.columns[1:]:
         column.justify = "right"
     for name, counts in told["classes"].items():
