@@ -25,4 +25,4 @@ def lessons(dataset: Dataset, training: TrainingConfig) -> tuple[Shard, ...]:
 
 def lesson_counts(dataset: Dataset, training: TrainingConfig) -> npt.NDArray[np.int64]:
     """How many boxes of each class [K] they hold."""
-    return np.sum([dataset.class_counts(split) for split in lesson_splits(training)], axis=0)
+    return np.stack([dataset.class_counts(split) for split in lesson_splits(training)]).sum(axis=0)

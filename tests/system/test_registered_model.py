@@ -96,7 +96,7 @@ def python(fetched: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, with_pip=True)
     interpreter = folder / "bin" / "python"
-    install = [interpreter, "-m", "pip", "install", "--quiet", "-r", fetched / "requirements.txt"]
+    install = [str(interpreter), "-m", "pip", "install", "--quiet", "-r", str(fetched / "requirements.txt")]
     subprocess.run(install, check=True, timeout=1800)
     return interpreter
 

@@ -339,5 +339,5 @@ def test_trainings_that_never_differ_tell_nothing() -> None:
 
 
 def test_the_interval_of_a_mean_is_student_s() -> None:
-    assert interval([1.0, 3.0]) == (pytest.approx(2 - 12.706205), pytest.approx(2 + 12.706205))  # t(.975, 1)
+    assert interval([1.0, 3.0]) == pytest.approx((2 - 12.706205, 2 + 12.706205))  # t(.975, 1)
     assert interval([1.0]) is None

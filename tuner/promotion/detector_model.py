@@ -23,7 +23,7 @@ from model.predictions.predicted_boxes import PredictedBoxes
 COLUMNS = ("t", "x", "y", "p")
 
 
-class DetectorModel(PythonModel):  # type: ignore[misc]  # MLflow carries no types
+class DetectorModel(PythonModel):
     """Finds boxes in one recording: the bytes of an event file, or the columns of its events."""
 
     def load_context(self, context: PythonModelContext) -> None:
@@ -72,7 +72,8 @@ class DetectorModel(PythonModel):  # type: ignore[misc]  # MLflow carries no typ
             raise RecordingError(f"{', '.join(missing)}: missing; give t, x, y and p, or events and suffix")
         size = self._checkpoint.size
         try:
-            events, _ = mend(*(given[name].to_numpy(np.int64) for name in COLUMNS), size)
+            t, x, y, p = (given[name].to_numpy(np.int64) for name in COLUMNS)
+            events, _ = mend(t, x, y, p, size)
         except PolarityError as error:
             raise RecordingError(f"{error}; give 0 for darker, 1 for brighter") from None
         return detect(self._checkpoint, [events], size, least_score=least_score)

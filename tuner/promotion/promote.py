@@ -134,7 +134,7 @@ class _Promotion:
         state.measured(challenger, seen)
         run = ChallengerRun(self.registry, challenger, self.dataset, self.result.folder, self.folder)
         while True:
-            decision = state.decision(self.wish.name, challenger.digest, champion and champion.version)
+            decision = state.decision(self.wish.name, challenger.digest, _version(champion))
             if decision is None:
                 decision = self._decided(challenger, champion, [look.map for look in seen])
                 state.decided(decision)
@@ -143,7 +143,7 @@ class _Promotion:
                 return self._outcome(decision.verdict, challenger, decision, None, run_id)
             version = run.version(decision, run_id)
             now = self.registry.champion()
-            if (now and now.version) == (champion and champion.version):
+            if _version(now) == _version(champion):
                 self.registry.crown(version)
                 return self._outcome(decision.verdict, challenger, decision, version, run_id)
             champion = now  # another was promoted meanwhile
@@ -248,6 +248,10 @@ class _Promotion:
             looks_of_search=self.looks.count,
             looks_of_model=self.registry.looks(self.dataset.digest),
         )
+
+
+def _version(champion: Champion | None) -> str | None:
+    return None if champion is None else champion.version
 
 
 def _digest_of(spec: Path) -> str:
