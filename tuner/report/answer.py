@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 from scipy import stats
 
+from tuner.examination.examination import Examination
 from tuner.finalists import CONFIDENCE
 from tuner.history import SearchHistory
 from tuner.report.occupancy import occupancy
@@ -20,12 +21,12 @@ ANCHOR, TITLE = "answer", "The answer"
 _COSTS = ("energy_uj", "latency_ms", "parameters")
 
 
-def answer_section(history: SearchHistory, examined: tuple[float, float] | None = None) -> Section:
+def answer_section(history: SearchHistory, examined: Examination) -> Section:
     """Three lines.
 
     Args:
         history: of the search.
-        examined: 95 % interval of the winner's mAP, 0 to 1, where it was measured once more.
+        examined: the winner measured once more, or nothing.
     """
     result = history.result
     best = result.best
@@ -34,7 +35,7 @@ def answer_section(history: SearchHistory, examined: tuple[float, float] | None 
     going = any(trial.state in UNFINISHED for trial in result.trials)
     lines = [
         ("Best so far" if going else "Best configuration", f"{title_of(result, best)}: {_settings(best)}"),
-        ("How good, how sure", f"{_value(result, best, examined)} {_against_default(result, best)}"),
+        ("How good, how sure", f"{_value(result, best, examined)} {_against_default(result, best, examined)}"),
         ("What it cost", _cost(history, best)),
     ]
     html = Markup("").join(Markup("<li><b>{}</b> {}</li>").format(*line) for line in lines)
@@ -59,7 +60,7 @@ def _settings(best: TrialRecord) -> str:
     return settings_told(best.sampled) if best.sampled else "the default configuration itself"
 
 
-def _value(result: SearchResult, best: TrialRecord, examined: tuple[float, float] | None) -> str:
+def _value(result: SearchResult, best: TrialRecord, examined: Examination) -> str:
     told = first_quantity(result)
     text = f"{told.label} {best.values[0]:.4g} at epoch {best.best_epoch}"
     if best.violation:
@@ -67,17 +68,18 @@ def _value(result: SearchResult, best: TrialRecord, examined: tuple[float, float
     repeats = winner_repeats(result, best)
     if repeats:
         text += f"; trained {len(repeats)} times more with other seeds: mean {statistics.fmean(repeats):.4g}"
-        interval = repeats_interval(repeats)
-        if interval is not None:
-            text += f", 95 % interval {interval[0]:.4g} to {interval[1]:.4g} over seeds"
-    if examined is not None:
-        text += f"; 95 % interval of mAP over recordings {examined[0]:.4g} to {examined[1]:.4g}"
-    if not repeats and examined is None:
+        seeds = repeats_interval(repeats)
+        if seeds is not None:
+            text += f", 95 % interval {seeds[0]:.4g} to {seeds[1]:.4g} over seeds"
+    interval = examined.map_interval
+    if interval is not None:
+        text += f"; 95 % interval of mAP over {examined.unit} {interval[0]:.4g} to {interval[1]:.4g}"
+    if not repeats and interval is None:
         text += "; no interval is known, for it was neither repeated nor examined, and the best of many is partly luck"
     return f"{text}."
 
 
-def _against_default(result: SearchResult, best: TrialRecord) -> str:
+def _against_default(result: SearchResult, best: TrialRecord, examined: Examination) -> str:
     default = result.default
     if default is None:
         return "The default configuration has no value to compare with."
@@ -87,7 +89,11 @@ def _against_default(result: SearchResult, best: TrialRecord) -> str:
     value = statistics.fmean(mine) if mine else best.values[0]
     difference = value - default.values[0]
     rests = "the repeats' mean" if mine else "it"
-    return f"The default configuration has {default.values[0]:.4g}; {rests} differs from that by {difference:+.4g}."
+    text = f"The default configuration has {default.values[0]:.4g}; {rests} differs from that by {difference:+.4g}"
+    interval = examined.difference_interval
+    if interval is not None:
+        text += f", with a 95 % interval of mAP over {examined.unit} of {interval[0]:+.4g} to {interval[1]:+.4g}"
+    return f"{text}."
 
 
 def _cost(history: SearchHistory, best: TrialRecord) -> str:

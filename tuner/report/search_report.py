@@ -45,7 +45,7 @@ def search_sections(history: SearchHistory, examination: Examination) -> list[Se
     found = importances_by_epoch(history)
     ranked = [one.branch for one in next(reversed(found.values()), [])]  # at the epoch that most have reached
     return [
-        answer_section(history, examination.map_interval),
+        answer_section(history, examination),
         course_section(history),
         curves_section(history),
         importance_section(history, found),

@@ -7,6 +7,7 @@ import pytest
 from data.errors import InputError
 from tests.tuner.report.histories import SPEC, UNEXAMINED, history_of, many, trial_of
 from tests.tuner.search_records import spec_of
+from tuner.examination.examination import Examination
 from tuner.report.answer import answer_section, repeats_interval
 from tuner.report.comparison import comparison_sections, incomparable, write_comparison
 from tuner.report.course import course_section
@@ -116,16 +117,18 @@ def test_the_answer_names_winner_difference_and_cost(tmp_path: Path) -> None:
         trial_of(spec, 0, [0.1, 0.2], busy_s=1800.0),
         trial_of(spec, 1, [0.3, 0.5], sampled={"loss.box": 7.0, "optimizer.name": "sgd"}, busy_s=5400.0),
     ]
-    html = answer_section(history_of(tmp_path, trials, spec)).html
+    html = answer_section(history_of(tmp_path, trials, spec), UNEXAMINED).html
     for told in (
         "trial 1: box=7 optimizer=sgd", "mAP (0 to 1) 0.5 at epoch 2", "has 0.2", "+0.3",
         "2 trials (0 lost), 4 epochs, 2.00 h on workers", "no GPU", "no interval is known",
     ):  # fmt: skip
         assert told in html
-    assert (
-        "interval of mAP over recordings 0.4 to 0.6"
-        in answer_section(history_of(tmp_path, trials, spec), (0.4, 0.6)).html
-    )
+    intervals = {"unit": "windows", "map": [0.4, 0.6], "default_map": None, "difference": [0.1, 0.45]}
+    examined = Examination(tmp_path, {"intervals": intervals})
+    html = answer_section(history_of(tmp_path, trials, spec), examined).html
+    assert "95 % interval of mAP over windows 0.4 to 0.6" in html
+    assert "95 % interval of mAP over windows of +0.1 to +0.45" in html
+    assert "no interval is known" not in html
 
 
 def test_searches_with_other_objectives_windows_or_data_are_not_to_be_compared(tmp_path: Path) -> None:
