@@ -14,8 +14,9 @@ from data.shards import Shard
 from model.assignment import Assignment
 from model.detector import SpikingDetector
 from model.head import Predictions
-from model.loss import DetectionLoss, LossConfig, Targets
+from model.loss import DetectionLoss, LossConfig
 from model.profiling.firing import firing_watched
+from model.targets import Targets
 from model.trial_config import TrialConfig
 
 STUDIED = 2  # batches with boxes that are trained on, without a step

@@ -89,6 +89,9 @@ def _differences(config: TrialConfig, base: TrialConfig) -> dict[str, Any]:
 
 def _suffix(resources: Resources, usual: Resources) -> str:
     """What tells a group from the others, as in -2-processes; nothing for those that take what base takes."""
-    parts = (("processes", resources.ranks, usual.ranks), ("cpus", resources.cpus, usual.cpus))
-    parts += (("gpus", resources.gpus, usual.gpus),)
+    parts: tuple[tuple[str, float, float], ...] = (
+        ("processes", resources.ranks, usual.ranks),
+        ("cpus", resources.cpus, usual.cpus),
+        ("gpus", resources.gpus, usual.gpus),
+    )
     return "".join(f"-{mine:g}-{name}".replace(".", "_") for name, mine, theirs in parts if mine != theirs)

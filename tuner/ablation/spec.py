@@ -76,8 +76,12 @@ class AblationFile(Config):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "AblationFile":
-        names = [improvement.name for improvement in self.improvements]
-        for kind, given in (("improvement", names), ("design", [*self.designs]), ("column", [*self.columns])):
+        names = {
+            "improvement": [improvement.name for improvement in self.improvements],
+            "design": [design.value for design in self.designs],
+            "column": [column.value for column in self.columns],
+        }
+        for kind, given in names.items():
             twice = next((item for item in given if given.count(item) > 1), None)
             if twice is not None:
                 raise ValueError(f"the {kind} '{twice}' is given twice; keep one")
