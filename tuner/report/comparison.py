@@ -36,7 +36,7 @@ def write_comparison(folders: Sequence[Path], out: Path | None = None) -> Path:
     """
     twice = [folder for folder in folders if [one.resolve() for one in folders].count(folder.resolve()) > 1]
     if twice:
-        raise InputError(f"{twice[0]}: is given twice; a search can only be compared with others")
+        raise InputError(f"{twice[0]}: is given twice; leave one of them out")
     at = datetime.now().astimezone()
     histories = [read_history(folder) for folder in folders]
     target = out if out is not None else Path(COMPARISON)
