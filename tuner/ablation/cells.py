@@ -77,7 +77,7 @@ def _cost(told: Callable[[Line], str]) -> Callable[[Line], str]:
 
 def _peak(line: Line) -> str:
     assert line.costs is not None
-    return f"{line.costs.peak_stage}: {line.costs.peak_macs / 1e6:.0f}"
+    return f"{line.costs.peak_stage}: {line.costs.peak_macs / 1e6:.2f}"
 
 
 _SCORES = {Column.MAP: "mAP", Column.MAP50: "AP50", Column.MAP75: "AP75"}
