@@ -19,6 +19,7 @@ def leaves_without_a_reason(text: str) -> list[str]:
     """Keys below `space` with a comment neither on their own line nor on the one above."""
     lines = text.splitlines()
     root = yaml.compose(text)
+    assert root is not None
     space = next(value for key, value in root.value if key.value == "space")
     return [
         key.value
