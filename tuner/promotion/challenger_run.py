@@ -92,7 +92,8 @@ class ChallengerRun:
 
     @property
     def _card(self) -> Path:
-        return self.folder / challenger_key(self.challenger.trial, self.challenger.with_val) / CARD
+        # Not in the challenger's own folder, which a later --retrain wants empty.
+        return self.folder / "cards" / challenger_key(self.challenger.trial, self.challenger.with_val) / CARD
 
     def _tags(self, decision: Decision, seen: Sequence[Look]) -> dict[str, str]:
         challenger = self.challenger
