@@ -52,6 +52,11 @@ class Examination:
         """What was drawn again and again for the intervals: windows or recordings."""
         return str(self.figures["intervals"]["unit"]) if self.figures else None
 
+    @property
+    def costs(self) -> Mapping[str, float]:
+        """What the winner costs in use, by the names that trials report it by, among others."""
+        return self.figures["cost"] if self.figures else {}
+
     def _interval(self, name: str) -> tuple[float, float] | None:
         found = self.figures["intervals"][name] if self.figures else None
         return None if found is None else (float(found[0]), float(found[1]))

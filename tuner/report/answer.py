@@ -36,7 +36,7 @@ def answer_section(history: SearchHistory, examined: Examination) -> Section:
     lines = [
         ("Best so far" if going else "Best configuration", f"{title_of(result, best)}: {_settings(best)}"),
         ("How good, how sure", f"{_value(result, best, examined)} {_against_default(result, best, examined)}"),
-        ("What it cost", _cost(history, best)),
+        ("What it cost", _cost(history, best, examined)),
     ]
     html = Markup("").join(Markup("<li><b>{}</b> {}</li>").format(*line) for line in lines)
     return Section(ANCHOR, TITLE, Markup('<ul class="answer">{}</ul>').format(html))
@@ -96,7 +96,7 @@ def _against_default(result: SearchResult, best: TrialRecord, examined: Examinat
     return f"{text}."
 
 
-def _cost(history: SearchHistory, best: TrialRecord) -> str:
+def _cost(history: SearchHistory, best: TrialRecord, examined: Examination) -> str:
     result, trials = history.result, history.result.trials
     own = sum(trial.origin.kind is TrialKind.SEARCH for trial in trials)
     lost = sum(trial.state in LOST for trial in trials)
@@ -114,8 +114,9 @@ def _cost(history: SearchHistory, best: TrialRecord) -> str:
     money = sum(trial.cost for trial in trials)
     if money:
         parts.append(f"{money:,.2f} in the currency of the prices")
+    known_costs = {**examined.costs, **(best.metrics or {})}
     costs = [
-        f"{quantity(m).title} {quantity(m).told((best.metrics or {})[m])}" for m in _COSTS if m in (best.metrics or {})
+        f"{quantity(name).title} {quantity(name).told(known_costs[name])}" for name in _COSTS if name in known_costs
     ]
-    told = f" The winner itself: {', '.join(costs)}." if costs else " What the winner costs in use was not asked for."
+    told = f" The winner itself: {', '.join(costs)}." if costs else " What the winner costs in use is not measured yet."
     return f"{', '.join(parts)}.{told}"

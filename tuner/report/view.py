@@ -51,7 +51,14 @@ class Quantity:
 
     def told(self, value: float) -> str:
         """A value with its unit."""
-        return f"{value:,.4g} {self.unit}" if self.unit and self.unit != _OF_ONE else f"{value:,.4g}"
+        return f"{_number(value)} {self.unit}" if self.unit and self.unit != _OF_ONE else _number(value)
+
+
+def _number(value: float) -> str:
+    """Four digits, and no power of ten to count in."""
+    if abs(value) >= 1e6:
+        return f"{value / 1e6:,.4g} million"
+    return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
 
 
 _OF_ONE = "0 to 1"

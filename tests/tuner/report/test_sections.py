@@ -121,14 +121,18 @@ def test_the_answer_names_winner_difference_and_cost(tmp_path: Path) -> None:
     for told in (
         "trial 1: box=7 optimizer=sgd", "mAP (0 to 1) 0.5 at epoch 2", "has 0.2", "+0.3",
         "2 trials (0 lost), 4 epochs, 2.00 h on workers", "no GPU", "no interval is known",
+        "not measured yet",
     ):  # fmt: skip
         assert told in html
     intervals = {"unit": "windows", "map": [0.4, 0.6], "default_map": None, "difference": [0.1, 0.45]}
-    examined = Examination(tmp_path, {"intervals": intervals})
+    cost = {"energy_uj": 88.5, "latency_ms": 12.5, "parameters": 1_021_848}
+    examined = Examination(tmp_path, {"intervals": intervals, "cost": cost})
     html = answer_section(history_of(tmp_path, trials, spec), examined).html
     assert "95 % interval of mAP over windows 0.4 to 0.6" in html
     assert "95 % interval of mAP over windows of +0.1 to +0.45" in html
     assert "no interval is known" not in html
+    for told in ("energy 88.5 µJ a window", "latency 12.5 ms", "parameters 1.022 million weights"):
+        assert told in html
 
 
 def test_searches_with_other_objectives_windows_or_data_are_not_to_be_compared(tmp_path: Path) -> None:
