@@ -12,7 +12,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-MADE = {".git", ".venv", "__pycache__", "build", "site", "datasets", "runs", ".hypothesis"}  # never part of the repository
+# Never part of the repository.
+MADE = {".git", ".venv", "__pycache__", "build", "site", "datasets", "runs", ".hypothesis"}
 
 # Folders of one machine, and package indexes, which a user's pip knows better. Written so as not to find themselves.
 MACHINE_PATH = re.compile(r"/[w]ork/|/[r]oot/|/[h]ome/\w+|/[t]mp/(?!ray)")
