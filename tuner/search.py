@@ -22,7 +22,7 @@ from tuner.ledger import Ledger
 from tuner.plan import plan
 from tuner.prices import Meter
 from tuner.progress import Progress
-from tuner.ray_events import StudySearcher, TrialEvents
+from tuner.ray_events import Listener, StudySearcher, TrialEvents
 from tuner.ray_scheduler import RayScheduler
 from tuner.report.refreshing import Refresher
 from tuner.result import SearchResult
@@ -146,7 +146,9 @@ class _Search:
         self.display.restore(study.trials())
         progress = Progress(self.spec, study, scheduler, ledger, workers, self.display.say)
         meter = Meter(self.spec.file.budget.prices, self.spec.file.resources)
-        listeners = [tracker, self.display, progress, *([self.refresher] if self.refresher is not None else [])]
+        listeners: list[Listener] = [tracker, self.display, progress]
+        if self.refresher is not None:
+            listeners.append(self.refresher)
         events = TrialEvents(engine, study, halt, meter, self.folder, listeners)
         try:
             self._tune(StudySearcher(engine, self.folder.absolute(), workers), events, halt, workers())

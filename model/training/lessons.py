@@ -25,4 +25,6 @@ def lessons(dataset: Dataset, training: TrainingConfig) -> tuple[Shard, ...]:
 
 def lesson_counts(dataset: Dataset, training: TrainingConfig) -> npt.NDArray[np.int64]:
     """How many boxes of each class [K] they hold."""
-    return np.stack([dataset.class_counts(split) for split in lesson_splits(training)]).sum(axis=0)
+    counts: npt.NDArray[np.int64] = np.stack([dataset.class_counts(split) for split in lesson_splits(training)])
+    total: npt.NDArray[np.int64] = counts.sum(axis=0)
+    return total

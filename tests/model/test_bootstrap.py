@@ -45,7 +45,9 @@ def windows(seed: int, count: int = 12, recordings: int = 3) -> list[WindowResul
 
 def by_pycocotools(results: list[WindowResult], times: npt.NDArray[np.int64]) -> float:
     """mAP by the reference implementation, with each window written down as often as it was drawn."""
-    images, truths, found = [], [], []
+    images: list[dict[str, int]] = []
+    truths: list[dict[str, object]] = []
+    found: list[dict[str, object]] = []
     for result in [result for result, n in zip(results, times, strict=True) for _ in range(n) if len(result.truth)]:
         image = len(images) + 1
         images.append({"id": image})
@@ -90,9 +92,11 @@ def test_each_window_once_is_the_evaluation_s_own_ap() -> None:
 
 def perfect_or_blind(number: int, seen: bool) -> WindowResult:
     """One true box, found exactly or not at all."""
-    truth = Boxes(np.array([number + 1]), np.float32([[10, 10, 20, 20]]), np.array([0]), np.array([1]))
-    corners = np.float32([[10, 10, 30, 30]])[: int(seen)]
-    found = Detections(corners, np.float32([0.9])[: int(seen)], np.zeros(int(seen), int), np.ones((int(seen), 1)))
+    truth = Boxes(np.array([number + 1]), np.array([[10, 10, 20, 20]], np.float32), np.array([0]), np.array([1]))
+    corners = np.array([[10, 10, 30, 30]], np.float32)[: int(seen)]
+    found = Detections(
+        corners, np.full(int(seen), 0.9, np.float32), np.zeros(int(seen), int), np.ones((int(seen), 1), np.float32)
+    )
     return WindowResult(Window(0, number, number + 2, number + 1), None, truth, found)
 
 

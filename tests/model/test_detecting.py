@@ -51,7 +51,7 @@ def dataset(
     """One recording, labelled with the last microsecond of each of its windows from half a second on."""
     times = np.arange(WINDOW_US - 1, LENGTH_US, WINDOW_US)
     ids = np.zeros(len(times), np.int64)
-    boxes = Boxes(times, np.tile(np.float32([10, 10, 20, 20]), (len(times), 1)), ids, ids + 1)
+    boxes = Boxes(times, np.tile(np.array([10, 10, 20, 20], np.float32), (len(times), 1)), ids, ids + 1)
     take = make_take("one", Split.VAL, events, boxes)
     return write_dataset(tmp_path_factory.mktemp("labelled"), [take], SIZE, LABELS)
 

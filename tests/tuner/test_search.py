@@ -212,7 +212,6 @@ def test_the_result_is_the_same_from_the_folder_alone(result: SearchResult) -> N
 
 def test_mlflow_holds_one_parent_and_a_child_for_each_trial(result: SearchResult, runs: list[Run]) -> None:
     parent, *children = runs
-    assert parent.info.run_name == result.search_id
     assert parent.info.status == "FINISHED"
     assert [int(child.data.tags["trial"]) for child in children] == list(range(TRIALS))
     assert {child.data.tags["mlflow.parentRunId"] for child in children} == {parent.info.run_id}
@@ -220,6 +219,7 @@ def test_mlflow_holds_one_parent_and_a_child_for_each_trial(result: SearchResult
     assert best is not None
     assert best.scores is not None
     assert parent.data.metrics["best_map"] == best.scores["map"]
+    assert parent.info.run_name == f"{result.search_id} mAP {best.scores['map']:.4g}"
     assert parent.data.params["best.loss.box"] == str(box(best))
 
 
@@ -235,7 +235,9 @@ def test_an_epoch_is_one_entry_of_each_metric_written_at_once(
     result: SearchResult, runs: list[Run], client: MlflowClient
 ) -> None:
     child, trial = runs[1], result.trials[0]
-    history = {name: client.get_metric_history(child.info.run_id, name) for name in ("map", "map50", "loss_box")}
+    history = {
+        name: client.get_metric_history(child.info.run_id, name) for name in ("map", "map50", "training/loss_box")
+    }
     assert [entry.step for entry in history["map"]] == [1, 2, 3, 4]
     assert [entry.value for entry in history["map"]] == [formula(box(trial), epoch) for epoch in (1, 2, 3, 4)]
     times = [[entry.timestamp for entry in entries] for entries in history.values()]
@@ -254,8 +256,9 @@ def test_mlflow_keeps_the_specs_and_the_checkpoints(
         "learning_curves.png",
         "optimisation_history.png",
     }
-    for number in (0, result.best.number):
-        assert [file.path for file in client.list_artifacts(runs[number + 1].info.run_id)] == [BEST]
+    won = result.best.number
+    for number, files in ((0, [BEST]), (won, [BEST, "best.yaml"])):
+        assert [file.path for file in client.list_artifacts(runs[number + 1].info.run_id)] == files
 
 
 def test_a_search_never_writes_into_a_folder_with_something_in_it(

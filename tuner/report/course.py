@@ -54,7 +54,7 @@ def _by_trial(history: SearchHistory, shown: list[TrialRecord]) -> go.Figure:
                 hovertemplate="%{text}<extra></extra>",
             )
     worth, best = result.spec.file.objective.worth, shown[0]
-    line = []
+    line: list[tuple[int, float]] = []
     for trial in (one for one in shown if one.violation == 0):
         best = trial if not line or worth(trial.values) > worth(best.values) else best
         line.append((trial.number, round(best.values[0], 6)))

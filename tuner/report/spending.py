@@ -29,7 +29,10 @@ def rise(history: SearchHistory) -> Rise:
     known = occupancy(history) if all(at_s is not None for at_s, _, _ in told) else None
     if known is not None:
         told.sort(key=lambda one: (one[0] or 0.0, one[1].number))
-    epochs, hours, best, trials = [], [], [], []
+    epochs: list[int] = []
+    hours: list[float] = []
+    best: list[float] = []
+    trials: list[int] = []
     for spent, (at_s, record, epoch) in enumerate(told, start=1):
         values = record.curve[epoch]
         counts = record.origin.kind is TrialKind.SEARCH and record.violation == 0
