@@ -19,6 +19,7 @@ from tuner.halt import Halt
 from tuner.prices import Meter
 from tuner.ray_scheduler import LeftOutOfSnapshots
 from tuner.schedulers.decision import Decision
+from tuner.study.history import UNKNOWN_NODE
 from tuner.study.record import TrialRecord, TrialState
 from tuner.study.study import Study
 from tuner.trial import Assignment
@@ -94,13 +95,13 @@ class TrialEvents(LeftOutOfSnapshots, tune.Callback):
 
     def take(self, trial: Any, result: dict[str, Any]) -> Decision:
         """Keep an epoch's report in the study, with what is decided on it."""
-        if "reported" not in result:
-            return Decision.CONTINUE  # the trial came to nothing, and ends at once
         number = trial.config["number"]
         before = self._before[number]
         busy_s = float(result["time_total_s"])
         if self._study.trial(number).node is None:
-            self._engine.started(number, str(result.get("hostname", "unknown")), since_s=busy_s)
+            self._engine.started(number, str(result.get("hostname", UNKNOWN_NODE)), since_s=busy_s)
+        if "reported" not in result:
+            return Decision.CONTINUE  # the trial came to nothing, and ends at once
         metrics = _metrics(result)
         cost = before.cost + busy_s * self._meter.rate(str(result.get("node_ip")))
         # The worker has put the files there before it reported.

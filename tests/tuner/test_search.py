@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -309,6 +310,7 @@ def test_trials_diverge_or_end_early_one_after_the_other_in_one_worker(
     assert some.halted is None
     assert [trial.state for trial in some.trials] == [TrialState.DIVERGED] * 4 + [TrialState.COMPLETE]
     assert [trial.epochs for trial in some.trials] == [0, 0, 0, 1, 2]
+    assert {trial.node for trial in some.trials} == {platform.node()}  # also of those that came to nothing
     assert [trial.error for trial in some.trials] == ["loss term box is not finite"] * 4 + [None]
     assert some.trials[3].scores is not None
     assert some.best == some.trials[4]

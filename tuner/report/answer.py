@@ -92,7 +92,9 @@ def _against_default(result: SearchResult, best: TrialRecord, examined: Examinat
     text = f"The default configuration has {default.values[0]:.4g}; {rests} differs from that by {difference:+.4g}"
     interval = examined.difference_interval
     if interval is not None:
-        text += f", with a 95 % interval of mAP over {examined.unit} of {interval[0]:+.4g} to {interval[1]:+.4g}"
+        # Repeats have checkpoints of their own, which are not drawn again: the interval is not of their mean.
+        link = "; the kept checkpoint's own lead has" if mine else ", with"
+        text += f"{link} a 95 % interval of mAP over {examined.unit} of {interval[0]:+.4g} to {interval[1]:+.4g}"
     return f"{text}."
 
 
@@ -102,7 +104,7 @@ def _cost(history: SearchHistory, best: TrialRecord, examined: Examination) -> s
     lost = sum(trial.state in LOST for trial in trials)
     busy_h = sum(trial.busy_s for trial in trials) / 3600
     parts = [
-        f"{own} trials ({lost} lost)" + (f" and {len(trials) - own} repeats" if own < len(trials) else ""),
+        f"{own} trials ({lost} without a value)" + (f" and {len(trials) - own} repeats" if own < len(trials) else ""),
         f"{sum(trial.epochs for trial in trials):,} epochs",
         f"{busy_h:.2f} h on workers",
     ]

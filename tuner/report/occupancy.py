@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tuner.history import SearchHistory
 from tuner.schedulers.decision import Decision
-from tuner.study.history import Leg, TrialHistory
+from tuner.study.history import UNKNOWN_NODE, Leg, TrialHistory
 from tuner.study.record import TrialRecord, TrialState
 
 BETWEEN_SESSIONS_S = 60.0  # that no worker at all is busy: no search was running
@@ -48,13 +48,18 @@ class Occupancy:
 
     @property
     def busy_s(self) -> float:
-        """Seconds of all workers together."""
-        return sum(bar.end_s - bar.start_s for bar in self.bars)
+        """Seconds of all workers on known nodes together."""
+        return sum(bar.end_s - bar.start_s for bar in self.bars if bar.leg.node != UNKNOWN_NODE)
+
+    @property
+    def nodes(self) -> dict[str, int]:
+        """The lanes of each node that is known: a worker that ended before it reported has told of none."""
+        return {node: lanes for node, lanes in self.lanes.items() if node != UNKNOWN_NODE}
 
     @property
     def idle_share(self) -> float:
-        """Share of all lanes' time in which no trial was on them; 0 to 1."""
-        room_s = self.span_s * sum(self.lanes.values())
+        """Share of the time of known nodes' lanes in which no trial was on them; 0 to 1."""
+        room_s = self.span_s * sum(self.nodes.values())
         return 1 - self.busy_s / room_s if room_s else 0.0
 
     def worked_until(self, at_s: float) -> float:

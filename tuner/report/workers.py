@@ -28,7 +28,7 @@ def workers_section(history: SearchHistory) -> Section:
 
 
 def _told(found: Occupancy) -> str:
-    lanes, nodes = sum(found.lanes.values()), len(found.lanes)
+    lanes, nodes = sum(found.nodes.values()), len(found.nodes)
     told = (
         f"{lanes} {'lane' if lanes == 1 else 'lanes'} on {nodes} {'node' if nodes == 1 else 'nodes'} over "
         f"{found.span_s / 3600:.2f} h; {found.busy_s / 3600:.2f} h of work; idle share {100 * found.idle_share:.1f} %."

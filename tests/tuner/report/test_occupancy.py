@@ -10,7 +10,7 @@ from tuner.history import SearchHistory
 from tuner.report.occupancy import Occupancy, occupancy
 from tuner.report.workers import workers_section
 from tuner.schedulers.decision import Decision
-from tuner.study.history import Leg
+from tuner.study.history import UNKNOWN_NODE, Leg
 from tuner.study.record import TrialState
 
 PAUSE, GO = Decision.PAUSE, Decision.CONTINUE
@@ -63,6 +63,21 @@ def test_the_idle_share_is_what_is_left_of_all_lanes(tmp_path: Path) -> None:
     assert found.busy_s == 75.0
     assert found.idle_share == pytest.approx(1 - 75 / 150)
     assert "idle share 50.0 %" in workers_section(two_lanes(tmp_path)).html
+
+
+def test_a_worker_that_told_nothing_of_its_node_is_no_lane_that_could_be_idle(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path)
+    history = history_of(
+        tmp_path,
+        [
+            trial_of(spec, 0, [0.1], legs=[Leg(1, "a", 0, 0.0)], told_s=[50.0], ended_s=50.0),
+            trial_of(spec, 1, [], TrialState.PREEMPTED, legs=[Leg(1, UNKNOWN_NODE, 0, 10.0)]),
+        ],
+    )
+    found = known(history)
+    assert (found.nodes, found.idle_share) == ({"a": 1}, 0.0)
+    assert "1 lane on 1 node" in workers_section(history).html
+    assert "1 fault." in workers_section(history).html
 
 
 def test_the_time_between_sessions_is_not_idle(tmp_path: Path) -> None:

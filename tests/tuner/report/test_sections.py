@@ -120,7 +120,7 @@ def test_the_answer_names_winner_difference_and_cost(tmp_path: Path) -> None:
     html = answer_section(history_of(tmp_path, trials, spec), UNEXAMINED).html
     for told in (
         "trial 1: box=7 optimizer=sgd", "mAP (0 to 1) 0.5 at epoch 2", "has 0.2", "+0.3",
-        "2 trials (0 lost), 4 epochs, 2.00 h on workers", "no GPU", "no interval is known",
+        "2 trials (0 without a value), 4 epochs, 2.00 h on workers", "no GPU", "no interval is known",
         "not measured yet",
     ):  # fmt: skip
         assert told in html
@@ -133,6 +133,18 @@ def test_the_answer_names_winner_difference_and_cost(tmp_path: Path) -> None:
     assert "no interval is known" not in html
     for told in ("energy 88.5 µJ a window", "latency 12.5 ms", "parameters 1.022 million weights"):
         assert told in html
+
+
+def test_the_interval_is_of_the_kept_checkpoint_where_the_answer_is_of_repeats(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path)
+    trials = [trial_of(spec, 0, [0.2]), trial_of(spec, 1, [0.5]), trial_of(spec, 2, [0.4], repeats=1)]
+    intervals = {"unit": "windows", "map": [0.4, 0.6], "default_map": None, "difference": [0.25, 0.35]}
+    examined = Examination(tmp_path, {"intervals": intervals, "cost": {}})
+    html = answer_section(history_of(tmp_path, trials, spec), examined).html
+    assert (
+        "the repeats&#39; mean differs from that by +0.2; the kept checkpoint&#39;s own lead has a 95 % interval"
+        in html
+    )
 
 
 def test_searches_with_other_objectives_windows_or_data_are_not_to_be_compared(tmp_path: Path) -> None:
