@@ -57,12 +57,13 @@ def all_documented() -> list[Documented]:
 # Covered by a test of its own, because the command needs what a sandbox has not: servers, hosts, an installation.
 ELSEWHERE = {
     r"make search": "tests/test_environment.py::test_make_search_simulates_and_ingests_only_what_is_missing",
+    r"make datasets/traffic": "tests/test_environment.py::test_make_search_simulates_and_ingests_only_what_is_missing",
     r"make [a-z-]+": "tests/test_environment.py::test_make_alone_names_every_target",
     r"\./environment\.sh cluster": "tests/test_cluster.py::test_every_machine_installs_the_project_as_pinned",
     r"ray .*": "tests/test_cluster.py::test_rays_own_schema_and_rules_accept_it",
     r"pip install .*": "tests/test_house.py::test_everything_that_is_installed_for_the_tests_is_pinned",
     r"python benchmarks/\w+\.py.*": "tests/test_documented_commands.py::test_documented_benchmarks_are_there",
-    r"spiketune ui.*": "tests/system/test_browser.py::test_mlflows_page_shows_the_search_and_its_trials",
+    r"spiketune ui.*": "tests/system/test_browser.py::test_the_searchs_page_opens_with_the_answer_and_leads_to_the_winner",
     r"spiketune ingest s3:.*": "tests/system/test_s3.py::"
     "test_a_dataset_made_from_the_store_in_the_store_is_the_one_made_from_a_folder_in_a_folder",
     r"spiketune search .* s3:.*": "tests/system/test_s3.py::test_a_search_on_a_dataset_in_the_store_names_its_winner",

@@ -135,7 +135,7 @@ class Store:
         self.runs[run_id].status, self.runs[run_id].end = status, end_time
 
     def log_artifact(self, run_id: str, local_path: str) -> None:
-        self.runs[run_id].files[Path(local_path).name] = Path(local_path).read_text()
+        self.runs[run_id].files[Path(local_path).name] = Path(local_path).read_text(errors="replace")
 
     def _run(self, run_id: str) -> Any:
         run = self.runs[run_id]

@@ -143,6 +143,16 @@ def test_a_trial_and_a_search_that_had_ended_run_again_and_forget_how(store: Sto
     assert runs["search"].tags["changed.budget.trials"] == "9"
 
 
+def test_the_pictures_of_a_search_go_to_mlflow_also_where_its_folder_is_named_from_here(
+    store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    recorder = Recorder.begin(Path(folder.name), search_facts(), lambda _: None)
+    live(recorder, 1)
+    recorder.finish(end(folder, curves={1: {1: 0.25, 2: 0.5}}), 20)
+    assert {"optimisation_history.png", "learning_curves.png"} <= store.by_trial()["search"].files.keys()
+
+
 def test_a_trial_that_never_started_has_a_run_that_says_how_it_ended(store: Store, folder: Path) -> None:
     recorder = Recorder.begin(folder, search_facts(), lambda _: None)
     recorder.ended(trial(0, "infeasible", error="parameters 4e6 > 3e6"))

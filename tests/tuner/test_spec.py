@@ -318,12 +318,6 @@ def test_a_constraint_is_broken_by_a_share_of_its_bound(text: str, metrics: dict
     assert Constraint.parse(text).violation(metrics) == pytest.approx(violation)
 
 
-def test_the_specification_in_the_documentation_is_sound(tmp_path: Path) -> None:
-    text = (Path(__file__).parents[2] / "docs" / "search.md").read_text()
-    spec = load_spec(write(tmp_path, text.split("```yaml\n")[1].split("```")[0]))
-    assert "model.neuron.decay" in spec.space.leaves
-
-
 @pytest.mark.parametrize(
     ("change", "said"),
     [
