@@ -106,7 +106,9 @@ class Recorder:
             records.append(Params(self._search, SEARCH, _texts(end.params())))
         for checkpoint in end.uploaded():
             records += self._uploads(checkpoint.number, checkpoint.file)
-        plots = write_plots(self._spool.folder.absolute(), end.curves, end.objective, end.maximise) if end.curves else []
+        plots = (
+            write_plots(self._spool.folder.absolute(), end.curves, end.objective, end.maximise) if end.curves else []
+        )
         for file in (*end.files, *plots):
             records += self._uploads(SEARCH, file)
         self._add(*records, Close(self._search, SEARCH, now, end.status(), end.halted or "finished"))
