@@ -63,7 +63,8 @@ ELSEWHERE = {
     r"ray .*": "tests/test_cluster.py::test_rays_own_schema_and_rules_accept_it",
     r"pip install .*": "tests/test_house.py::test_everything_that_is_installed_for_the_tests_is_pinned",
     r"python benchmarks/\w+\.py.*": "tests/test_documented_commands.py::test_documented_benchmarks_are_there",
-    r"spiketune ui.*": "tests/system/test_browser.py::test_the_searchs_page_opens_with_the_answer_and_leads_to_the_winner",
+    r"spiketune ui.*": "tests/system/test_browser.py::"
+    "test_the_searchs_page_opens_with_the_answer_and_leads_to_the_winner",
     r"spiketune ingest s3:.*": "tests/system/test_s3.py::"
     "test_a_dataset_made_from_the_store_in_the_store_is_the_one_made_from_a_folder_in_a_folder",
     r"spiketune search .* s3:.*": "tests/system/test_s3.py::test_a_search_on_a_dataset_in_the_store_names_its_winner",
