@@ -54,7 +54,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run(folder, ("simulate", "traffic", *simulated))
     run(folder, ("ingest", "traffic", "dataset", "--labels", "etram8"))
     (folder / "spec.yaml").write_text(small_spec("tiny", trials=2, epochs=2))
-    run(folder, ("search", "spec.yaml", "--data", "dataset", "--out", "search"))
+    # Beside other work, Ray's own niceness of 15 would starve its workers.
+    run(folder, ("search", "spec.yaml", "--data", "dataset", "--out", "search"), RAY_worker_niceness="0")
     told = json.loads(run(folder, ("promote", "search", "--json")).stdout)
     assert (told["verdict"], told["version"]) == ("first champion", "1")
     return folder
