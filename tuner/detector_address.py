@@ -72,7 +72,9 @@ def _downloaded(address: str, scratch: Path) -> Path:
 
     store = tracking_uri()
     try:
-        return Path(mlflow.artifacts.download_artifacts(address, dst_path=str(scratch), tracking_uri=store))
+        return Path(
+            mlflow.artifacts.download_artifacts(address, dst_path=str(scratch), tracking_uri=store, registry_uri=store)
+        )
     except (MlflowException, OSError) as error:
         reason = (str(error).splitlines() or ["no reason given"])[0]
         raise InputError(f"{address}: cannot be had from MLflow at {store}: {reason}; check the name") from None

@@ -88,7 +88,10 @@ def boxes(home: Path, recording: Path) -> list[dict[str, Any]]:
 def fetched(home: Path) -> Path:
     """The model's files, as anyone gets them from the registry."""
     store = f"sqlite:///{home / 'runs' / 'mlflow.db'}"
-    return Path(mlflow.artifacts.download_artifacts(MODEL, tracking_uri=store, dst_path=str(home / "fetched")))
+    found = mlflow.artifacts.download_artifacts(
+        MODEL, tracking_uri=store, registry_uri=store, dst_path=str(home / "fetched")
+    )
+    return Path(found)
 
 
 @pytest.fixture(scope="module")
