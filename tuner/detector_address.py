@@ -68,13 +68,12 @@ def _downloaded(address: str, scratch: Path) -> Path:
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    from tuner.store import tracking_uri
+    from tuner.store import as_default, tracking_uri
 
     store = tracking_uri()
     try:
-        return Path(
-            mlflow.artifacts.download_artifacts(address, dst_path=str(scratch), tracking_uri=store, registry_uri=store)
-        )
+        with as_default(store):  # a registered name is looked up nowhere else, whatever store is given
+            return Path(mlflow.artifacts.download_artifacts(address, dst_path=str(scratch)))
     except (MlflowException, OSError) as error:
         reason = (str(error).splitlines() or ["no reason given"])[0]
         raise InputError(f"{address}: cannot be had from MLflow at {store}: {reason}; check the name") from None

@@ -1,6 +1,8 @@
 """Where MLflow keeps the runs: the server MLFLOW_TRACKING_URI names, or SQLite below ./runs."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,15 +11,33 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "spiketune"
 DEFAULT_FOLDER = Path("runs")
+_VARIABLE = "MLFLOW_TRACKING_URI"
 
 
 def tracking_uri() -> str:
     """The address of the tracking store; makes the folder of the default one."""
-    given = os.environ.get("MLFLOW_TRACKING_URI")
+    given = os.environ.get(_VARIABLE)
     if given:
         return given
     DEFAULT_FOLDER.mkdir(parents=True, exist_ok=True)
     return f"sqlite:///{(DEFAULT_FOLDER / 'mlflow.db').absolute()}"
+
+
+@contextmanager
+def as_default(uri: str) -> Iterator[None]:
+    """Have MLflow's own functions, which are not asked for a store or do not pass it on, use this one."""
+    import mlflow
+
+    before = os.environ.get(_VARIABLE)
+    mlflow.set_tracking_uri(uri)  # which sets the variable, too
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(None)
+        if before is None:
+            os.environ.pop(_VARIABLE, None)
+        else:
+            os.environ[_VARIABLE] = before
 
 
 def artifact_folder() -> Path | None:

@@ -24,7 +24,7 @@ from mlflow.exceptions import MlflowException
 from data.errors import InputError, SpiketuneError
 from tuner.recording.provenance import provenance
 from tuner.recording.runs import connect
-from tuner.store import experiment_id, tracking_uri
+from tuner.store import as_default, experiment_id, tracking_uri
 
 ALIAS = "champion"
 KIND = "promotion"
@@ -32,7 +32,7 @@ CHECKPOINTS = "checkpoints"  # of the run: those of all trainings
 MEASURED = "measured"  # tag of the run: digests of the checkpoints that were measured on test
 _ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}  # no such model; a model without such an alias
 _TAG_LENGTH = 5000
-_STORE, _BARS = "MLFLOW_TRACKING_URI", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
+_BARS = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
 
 
 @dataclass(frozen=True)
@@ -190,18 +190,15 @@ class Registry:
     def _as_default(self, run_id: str) -> Iterator[None]:
         """Have MLflow's own functions, which ask for neither store nor run, write there, and say nothing of it."""
         logger = logging.getLogger("mlflow")
-        before, level = {name: os.environ.get(name) for name in (_STORE, _BARS)}, logger.level
-        mlflow.set_tracking_uri(self.store)  # which sets the variable, too
+        bars, level = os.environ.get(_BARS), logger.level
         os.environ[_BARS] = "false"
         logger.setLevel(logging.WARNING)
         try:
-            with mlflow.start_run(run_id=run_id), redirect_stderr(StringIO()):
+            with as_default(self.store), mlflow.start_run(run_id=run_id), redirect_stderr(StringIO()):
                 yield
         finally:
             logger.setLevel(level)
-            mlflow.set_tracking_uri(None)
-            for name, text in before.items():
-                os.environ.pop(name, None) if text is None else os.environ.update({name: text})
+            os.environ.pop(_BARS, None) if bars is None else os.environ.update({_BARS: bars})
 
     @contextmanager
     def _told(self) -> Iterator[None]:
