@@ -104,6 +104,14 @@ def python(fetched: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return interpreter
 
 
+def assert_same(found: list[dict[str, Any]], boxes: list[dict[str, Any]]) -> None:
+    """The same boxes; other threads add up in another order, which may change a number's last bit."""
+    for name in ("t_us", "class", "track"):
+        assert [box[name] for box in found] == [box[name] for box in boxes]
+    for name in ("x", "y", "w", "h", "score"):
+        assert [box[name] for box in found] == pytest.approx([box[name] for box in boxes], abs=1e-5)
+
+
 def test_an_environment_of_its_own_requirements_finds_the_same_boxes(
     home: Path, recording: Path, boxes: list[dict[str, Any]], python: Path
 ) -> None:
@@ -121,8 +129,8 @@ def test_an_environment_of_its_own_requirements_finds_the_same_boxes(
     assert done.returncode == 0, done.stderr
     of_file, of_columns = json.loads(done.stdout.splitlines()[-1])
     assert len(boxes) > 0
-    assert of_file == boxes
-    assert of_columns == boxes
+    assert_same(of_file, boxes)
+    assert_same(of_columns, boxes)
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +178,7 @@ def test_a_server_finds_the_same_boxes_in_a_file_and_in_arrays(
     served: str, recording: Path, boxes: list[dict[str, Any]]
 ) -> None:
     text = base64.b64encode(recording.read_bytes()).decode()
-    assert asked(served, {"dataframe_records": [{"events": text, "suffix": "_td.h5"}]}) == boxes
+    assert_same(asked(served, {"dataframe_records": [{"events": text, "suffix": "_td.h5"}]}), boxes)
     with h5py.File(recording) as file:
         columns = {name: file["events"][name][:].tolist() for name in "txyp"}
-    assert asked(served, {"inputs": columns}) == boxes
+    assert_same(asked(served, {"inputs": columns}), boxes)
