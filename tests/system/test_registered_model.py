@@ -71,7 +71,8 @@ def recording(home: Path) -> Path:
 @pytest.fixture(scope="module")
 def boxes(home: Path, recording: Path) -> list[dict[str, Any]]:
     """What `spiketune detect` finds."""
-    run(home, ("detect", MODEL, str(recording), "--score", str(LEAST_SCORE), "--out", "boxes.npy"))
+    asked_of = ("detect", MODEL, str(recording), "--score", str(LEAST_SCORE), "--out", "boxes.npy")
+    run(home, asked_of, OMP_NUM_THREADS="1")
     names = label_set("etram8").classes
     return [
         {
