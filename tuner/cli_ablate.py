@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tuner.cli_model import DataOption, JsonOption
-from tuner.cli_search import INTERRUPT_EXIT
+from tuner.cli_model import INTERRUPT_EXIT, DataOption, JsonOption
 from tuner.output import plain_console, print_json, print_line
 
 if TYPE_CHECKING:

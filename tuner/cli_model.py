@@ -1,4 +1,4 @@
-"""Options that commands on detectors share."""
+"""What commands share: options, and how they end when they are interrupted."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +8,8 @@ from data.errors import InputError
 
 if TYPE_CHECKING:
     from data.manifest import Split
+
+INTERRUPT_EXIT = 130  # 128 + SIGINT, as shells have it
 
 DataOption = Annotated[str, typer.Option("--data", help="Dataset that `spiketune ingest` wrote: a folder or a URL.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]

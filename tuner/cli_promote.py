@@ -5,13 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tuner.cli_model import JsonOption
+from tuner.cli_model import INTERRUPT_EXIT, JsonOption
 from tuner.output import print_json, print_line
 
 if TYPE_CHECKING:
     from tuner.promotion.promote import Outcome
-
-INTERRUPT_EXIT = 130  # 128 + SIGINT, as shells have it
 
 
 def promote(

@@ -5,10 +5,8 @@ from typing import Annotated
 
 import typer
 
-from tuner.cli_model import DataOption, JsonOption
+from tuner.cli_model import INTERRUPT_EXIT, DataOption, JsonOption
 from tuner.output import plain_console, print_json, print_line
-
-INTERRUPT_EXIT = 130  # 128 + SIGINT, as shells have it
 
 
 def search(

@@ -12,7 +12,6 @@ from rich.table import Table
 
 from tuner.result import SearchResult
 from tuner.search_folder import REPORT_FILE
-from tuner.spec.objective import Mode
 from tuner.spec.search_spec import EPOCHS, SearchSpec
 from tuner.study.record import TrialKind, TrialRecord, TrialState
 from tuner.wording import trial_told
@@ -132,7 +131,7 @@ class Display:
 
     def _leader(self) -> int | None:
         objective = self._spec.file.objective
-        sign = 1 if objective.mode is Mode.MAX else -1
+        sign = objective.mode.sign
         return max(self._best, key=lambda number: sign * self._best[number][objective.metric], default=None)
 
     def _best_so_far(self) -> str:
@@ -202,9 +201,8 @@ def _show_finalists(console: Console, result: SearchResult) -> None:
         console.print(f"  trial {one.number} again: mean {one.mean:.4f}{bound} ({values})", markup=False)
     found = result.verdict
     if found is not None:
-        word = "differs from" if found.differs else "does not differ significantly from"
         chance = "" if math.isnan(found.p_value) else f" (p = {found.p_value:.2g})"
-        console.print(f"  trial {found.winner} {word} trial {found.runner_up}{chance}", markup=False)
+        console.print(f"  trial {found.winner} {found.told} trial {found.runner_up}{chance}", markup=False)
 
 
 def _show_front(console: Console, result: SearchResult) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tuner.schedulers.decision import Decision
 from tuner.study.history import Leg, TrialHistory
-from tuner.study.record import LOST, TrialState
+from tuner.study.record import LOST, TrialRecord, TrialState
 
 _NUMBERS = re.compile(r"\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 
@@ -22,16 +22,20 @@ class Failure:
 
 def failures(trials: Iterable[TrialHistory]) -> list[Failure]:
     """Trials that came to nothing for reasons of their own, the most frequent reason first."""
-    groups: dict[tuple[TrialState, str], list[TrialHistory]] = {}
-    for trial in trials:
-        if trial.record.state in LOST - {TrialState.INFEASIBLE}:
-            kind = _NUMBERS.sub("#", trial.record.error or "")
-            groups.setdefault((trial.record.state, kind), []).append(trial)
+    failed = [trial.record for trial in trials if trial.record.state in LOST - {TrialState.INFEASIBLE}]
     found = [
-        Failure(state, group[0].record.error or "no error was told", tuple(one.record.number for one in group))
-        for (state, _), group in groups.items()
+        Failure(group[0].state, group[0].error or "no error was told", tuple(record.number for record in group))
+        for group in alike(failed)
     ]
     return sorted(found, key=lambda failure: (-len(failure.trials), failure.trials))
+
+
+def alike(records: Iterable[TrialRecord]) -> list[list[TrialRecord]]:
+    """Trials together where state and words of the error are the same but for numbers."""
+    groups: dict[tuple[TrialState, str], list[TrialRecord]] = {}
+    for record in records:
+        groups.setdefault((record.state, _NUMBERS.sub("#", record.error or "")), []).append(record)
+    return list(groups.values())
 
 
 def lost_legs(trial: TrialHistory) -> Sequence[Leg]:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from scipy import stats
 
+from tuner.intervals import CONFIDENCE
 from tuner.spec.search_spec import SearchSpec
 from tuner.study.record import UNFINISHED, Origin, TrialKind, TrialRecord, TrialState
 
 SEED = "training.seed"
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,11 @@ class Verdict:
     def differs(self) -> bool:
         """At 5 %."""
         return self.p_value < 1 - CONFIDENCE
+
+    @property
+    def told(self) -> str:
+        """What stands between the two in a sentence."""
+        return "differs from" if self.differs else "does not differ significantly from"
 
 
 def next_repeat(spec: SearchSpec, records: Sequence[TrialRecord]) -> Origin | None:

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 
 from data.storage import whole_file
 from tuner.result import SearchResult
-from tuner.spec.objective import Mode
 from tuner.study.record import DEFAULT_TRIAL, TrialKind, TrialRecord
 
 FRONT = "front.png"
@@ -52,8 +51,8 @@ def _draw(axes: Axes, result: SearchResult, shown: Sequence[TrialRecord], place:
     for constraint in result.spec.constraints:
         if constraint.metric == objective.metrics[place]:
             axes.axvline(constraint.bound, color=_BROKEN, linestyle="--", linewidth=1, label=str(constraint))
-    axes.set_xlabel(f"{objective.metrics[place]} ({_better(objective.modes[place])})")
-    axes.set_ylabel(f"{objective.metrics[0]} ({_better(objective.modes[0])})")
+    axes.set_xlabel(f"{objective.metrics[place]} ({objective.modes[place].told})")
+    axes.set_ylabel(f"{objective.metrics[0]} ({objective.modes[0].told})")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize=8)
@@ -61,7 +60,3 @@ def _draw(axes: Axes, result: SearchResult, shown: Sequence[TrialRecord], place:
 
 def _point(trial: TrialRecord, place: int) -> tuple[float, float]:
     return trial.values[place], trial.values[0]
-
-
-def _better(mode: Mode) -> str:
-    return "larger is better" if mode is Mode.MAX else "smaller is better"

@@ -51,7 +51,7 @@ def leaves_in(source: Located, tree: Mapping[str, Any], key: KeyPath) -> list[Gi
     Raises:
         ConfigError: with file, line and key.
     """
-    given = _flat(tree, key, "")
+    given = _given(tree, key, "")
     seen: set[str] = set()
     for place, leaf, _ in given:
         check_leaf(source, place, leaf)
@@ -85,11 +85,22 @@ def check_leaf(source: Located, key: KeyPath, leaf: str) -> None:
         raise ConfigError(f"{source.where(key)}: {unknown_key(leaf, known)}")
 
 
-def _flat(tree: Mapping[str, Any], key: KeyPath, prefix: str) -> list[GivenLeaf]:
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Every value of a tree by its dotted path; an empty mapping is a value."""
+    found: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            found |= flat(value, f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = value
+    return found
+
+
+def _given(tree: Mapping[str, Any], key: KeyPath, prefix: str) -> list[GivenLeaf]:
     found: list[GivenLeaf] = []
     for name, value in tree.items():
         if isinstance(value, dict):
-            found += _flat(value, (*key, name), f"{prefix}{name}.")
+            found += _given(value, (*key, name), f"{prefix}{name}.")
         else:
             found.append(((*key, name), f"{prefix}{name}", value))
     return found

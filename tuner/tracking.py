@@ -3,11 +3,11 @@
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from tuner.finalists import leading
 from tuner.front_figure import FRONT
 from tuner.halt import INTERRUPTED
+from tuner.leaves import flat
 from tuner.recording.facts import Checkpoint, RunFacts, SearchEnd, SearchFacts
 from tuner.recording.recorder import Recorder
 from tuner.result import BEST_CONFIG, SearchResult
@@ -35,7 +35,7 @@ class Tracker:
         cls, spec: SearchSpec, study: Study, folder: Path, identity: Identity, say: Callable[[str], None]
     ) -> "Tracker":
         """Start the writer, and tell it what an earlier process did not come to."""
-        params = _flat(spec.file.model_dump(mode="json"))
+        params = flat(spec.file.model_dump(mode="json"))
         objective = spec.file.objective
         facts = SearchFacts(
             search_id=identity.search_id,
@@ -152,20 +152,10 @@ def _sure(result: SearchResult) -> list[str]:
     if not result.finalists:
         return []
     first, verdict = result.finalists[0], result.verdict
-    sign, side = (1, "above") if result.spec.file.objective.mode is Mode.MAX else (-1, "below")
+    mode = result.spec.file.objective.mode
+    sign, side = mode.sign, "above" if mode is Mode.MAX else "below"
     bound = "" if math.isnan(first.lower) else f", 95 % sure {side} {sign * first.lower:.4f}"
     told = [f"{len(first.values)} repeats with other seeds: mean {sign * first.mean:.4f}{bound}"]
     if verdict is not None:
-        word = "differs from" if verdict.differs else "does not differ significantly from"
-        told.append(f"it {word} trial {verdict.runner_up}")
+        told.append(f"it {verdict.told} trial {verdict.runner_up}")
     return told
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat

@@ -20,8 +20,9 @@ from data.errors import DatasetError, InputError
 from data.events import Events, SensorSize
 from data.manifest import Split
 from tests.tuner.promoted_search import Scripted, make_search
+from tuner.intervals import mean_interval
 from tuner.promotion import challenger_run
-from tuner.promotion.noise import compare, interval
+from tuner.promotion.noise import compare
 from tuner.promotion.promote import ALREADY, DEFAULT_NAME, Outcome, Wish, promote
 from tuner.promotion.registry import Registry
 from tuner.promotion.state import BETTER, FIRST, REFUSED
@@ -339,5 +340,5 @@ def test_trainings_that_never_differ_tell_nothing() -> None:
 
 
 def test_the_interval_of_a_mean_is_student_s() -> None:
-    assert interval([1.0, 3.0]) == pytest.approx((2 - 12.706205, 2 + 12.706205))  # t(.975, 1)
-    assert interval([1.0]) is None
+    assert mean_interval([1.0, 3.0]) == pytest.approx((2 - 12.706205, 2 + 12.706205))  # t(.975, 1)
+    assert mean_interval([1.0]) is None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-CONFIDENCE = 0.95
+from tuner.intervals import CONFIDENCE, margin
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,7 @@ class Ratio:
 
 def mean_of(values: Sequence[float]) -> Mean:
     """The mean of one value at least, whose spread is taken for a normal distribution's."""
-    count = len(values)
-    if count < 2:
-        return Mean(values[0], math.nan, count)
-    margin = stats.t.ppf((1 + CONFIDENCE) / 2, count - 1) * statistics.stdev(values) / math.sqrt(count)
-    return Mean(statistics.fmean(values), float(margin), count)
+    return Mean(statistics.fmean(values), margin(values), len(values))
 
 
 def difference(before: Sequence[float], after: Sequence[float]) -> Difference:

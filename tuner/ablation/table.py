@@ -8,7 +8,8 @@ from tuner.ablation.configurations import Configuration, Row
 from tuner.ablation.costs import NetCosts
 from tuner.ablation.measuring import Measured
 from tuner.ablation.spec import Design
-from tuner.ablation.statistics import CONFIDENCE, Difference, Mean, Ratio, difference, holm, mean_of, ratio
+from tuner.ablation.statistics import Difference, Mean, Ratio, difference, holm, mean_of, ratio
+from tuner.intervals import CONFIDENCE
 
 
 @dataclass(frozen=True)

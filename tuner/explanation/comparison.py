@@ -12,7 +12,6 @@ from tuner.schedulers.levels import best_share
 from tuner.schedulers.median import MedianStopping
 from tuner.schedulers.names import SchedulerName
 from tuner.schedulers.population import SHARE, Population
-from tuner.spec.objective import Mode
 from tuner.study.history import TrialHistory
 from tuner.study.record import TrialKind
 
@@ -74,7 +73,7 @@ def against_median(search: SearchHistory, number: int) -> AgainstMedian | None:
     finite = [worth for worth in map(objective.worth, trial.record.curve.values()) if math.isfinite(worth)]
     if median is None or not finite:
         return None
-    sign = _sign(search)
+    sign = search.result.spec.file.objective.mode.sign
     others = sum(math.isfinite(past.curve.get(epoch, math.nan)) for past in before)
     return AgainstMedian(epoch, sign * max(finite), sign * median, others, until_s is not None)
 
@@ -93,7 +92,7 @@ def _at_rung(search: SearchHistory, trial: TrialHistory, rung: Rung, epoch: int)
         values = dict(found.values)
     ranked = sorted(values, key=lambda other: (-values[other], other))
     passing = _passing(search, len(ranked))
-    sign = _sign(search)
+    sign = search.result.spec.file.objective.mode.sign
     return AtRung(
         bracket=found.bracket,
         epoch=found.epoch,
@@ -148,10 +147,6 @@ def _until(trial: TrialHistory, past: Past, until_s: float) -> Past:
     return dataclasses.replace(
         past, curve={one.epoch: past.curve[one.epoch] for one in told}, ended=ended, waiting=False
     )
-
-
-def _sign(search: SearchHistory) -> int:
-    return 1 if search.result.spec.file.objective.mode is Mode.MAX else -1
 
 
 def _reported_s(trial: TrialHistory, epoch: int) -> float | None:

@@ -123,9 +123,7 @@ def _unknown(epoch: int) -> Reason:
 def _below_median(search: SearchHistory, record: TrialRecord, metric: str) -> Reason:
     found = against_median(search, record.number)
     if found is None:
-        return Reason(
-            Cause.UNKNOWN, f"stopped after epoch {record.last_epoch}; its process died before it could say why"
-        )
+        return _unknown(record.last_epoch)
     told = (
         f"stopped at epoch {found.epoch}: its best {metric} so far, {found.best:.4g}, is worse than "
         f"{found.median:.4g}, the median of what {found.others} others were on average up to this epoch"

@@ -11,8 +11,8 @@ from data.dataset import Dataset
 from data.manifest import Split
 from model.training.lessons import lesson_splits
 from model.trial_config import TrialConfig
+from tuner.intervals import mean_interval
 from tuner.promotion.challenger import Challenger
-from tuner.promotion.noise import interval
 from tuner.promotion.state import Decision
 
 _UNKNOWN = "nothing there"
@@ -82,7 +82,7 @@ def _worth(challenger: Challenger, decision: Decision, facts: CardFacts) -> list
     for title, key in (("mAP", "map"), ("mAP50", "map50"), ("mAP75", "map75")):
         values = [float(score[key]) for score in scores]
         each = ", ".join(f"{value:.4f}" for value in values)
-        lines.append(f"| {title} | {statistics.fmean(values):.4f} | {_range(interval(values))} | {each} |")
+        lines.append(f"| {title} | {statistics.fmean(values):.4f} | {_range(mean_interval(values))} | {each} |")
     lines += ["", "| part | mAP | mAP50 |", "|---|---|---|"]
     for part in ("day", "night"):
         lines.append(f"| by {part} | {_mean(scores, part, 'map')} | {_mean(scores, part, 'map50')} |")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import InputError
+from data.storage import sha256_of
 from model.trial_config import TrialConfig
 from tuner.result import SearchResult
 from tuner.study.record import TrialRecord, TrialState
@@ -117,12 +118,6 @@ def trainings_of(result: SearchResult, records: Sequence[TrialRecord]) -> list[T
             source = f"{result.search_id}, trial {record.number}"
             found.append(Training(record.seed, source, path, sha256_of(path), float(record.metrics["map"])))
     return found
-
-
-def sha256_of(path: Path) -> str:
-    """Of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def configured(leaves: Mapping[str, Any], with_val: bool) -> TrialConfig:

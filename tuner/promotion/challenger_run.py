@@ -10,10 +10,10 @@ from data.manifest import Split
 from data.storage import whole_text
 from model.device import resolve_device
 from tuner.costs import costs_after, costs_before
+from tuner.intervals import mean_interval
 from tuner.promotion.card import CardFacts, model_card
 from tuner.promotion.challenger import Challenger, challenger_key
 from tuner.promotion.looks import Look
-from tuner.promotion.noise import interval
 from tuner.promotion.packaging import log_detector, package_versions
 from tuner.promotion.registry import CHECKPOINTS, MEASURED, Registry
 from tuner.promotion.state import Decision
@@ -112,7 +112,7 @@ class ChallengerRun:
 def _metrics(decision: Decision, seen: Sequence[Look], costs: Mapping[str, float]) -> dict[str, float]:
     values = decision.values
     found = {f"test_{key}": statistics.fmean(float(look.scores[key]) for look in seen) for key in _KEPT}
-    bounds = interval(values)
+    bounds = mean_interval(values)
     if bounds is not None:
         found |= {"test_map_low": bounds[0], "test_map_high": bounds[1]}
     found |= {"trainings": float(len(values)), **costs}

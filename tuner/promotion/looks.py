@@ -9,10 +9,9 @@ from typing import Any
 
 from data.dataset import Dataset
 from data.manifest import Split
-from data.storage import whole_text
+from data.storage import sha256_of, whole_text
 from model.evaluation.protocol import evaluate_checkpoint
 from model.prediction import Validation
-from tuner.promotion.challenger import sha256_of
 
 Evaluate = Callable[[Path, Dataset], Mapping[str, Any]]
 FOLDER = "test"

@@ -49,12 +49,3 @@ def compare(challenger: Sequence[float], champion: Sequence[float]) -> Compariso
             ).pvalue
         )
     return Comparison(mine - theirs, p_value, STUDENT if alone else WELCH)
-
-
-def interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """The 95 % confidence interval of the mean, by Student's t; None with a single value."""
-    if len(values) < 2:
-        return None
-    mean = statistics.fmean(values)
-    margin = float(stats.t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
-    return mean - margin, mean + margin

@@ -1,6 +1,5 @@
 """promote: a search's winner, trained again, measured once on test, and registered if it beats the champion."""
 
-import hashlib
 import math
 import statistics
 from collections.abc import Callable, Sequence
@@ -11,7 +10,9 @@ from typing import Any
 from data.dataset import Dataset
 from data.errors import DatasetError, InputError
 from data.manifest import Split
+from data.storage import sha256_of
 from model.training.run import train
+from tuner.intervals import mean_interval
 from tuner.promotion.challenger import (
     Challenger,
     Training,
@@ -23,7 +24,7 @@ from tuner.promotion.challenger import (
 )
 from tuner.promotion.challenger_run import ChallengerRun
 from tuner.promotion.looks import Evaluate, Look, TestLooks, evaluate_on_test
-from tuner.promotion.noise import compare, interval
+from tuner.promotion.noise import compare
 from tuner.promotion.registry import Champion, Registry
 from tuner.promotion.retraining import Retraining
 from tuner.promotion.state import ChallengerState, Decision
@@ -72,7 +73,7 @@ class Outcome:
         return {
             **asdict(self),
             "test_map": statistics.fmean(values),
-            "test_map_interval": interval(values),
+            "test_map_interval": mean_interval(values),
         }
 
 
@@ -158,7 +159,7 @@ class _Promotion:
             raise InputError(f"--with-val: nothing was trained on val yet for trial {record.number}; add --retrain")
         return Challenger(
             self.result.search_id,
-            _digest_of(self.result.folder / SPEC_FILE),
+            sha256_of(self.result.folder / SPEC_FILE)[:32],
             record.number,
             with_val,
             config,
@@ -252,7 +253,3 @@ class _Promotion:
 
 def _version(champion: Champion | None) -> str | None:
     return None if champion is None else champion.version
-
-
-def _digest_of(spec: Path) -> str:
-    return hashlib.sha256(spec.read_bytes()).hexdigest()[:32]

@@ -9,18 +9,17 @@ from pathlib import Path
 
 from tuner.recording.facts import DEFAULT_TRIAL, RunFacts, SearchEnd, SearchFacts
 from tuner.search_folder import REPORT_FILE
-from tuner.wording import settings_told, short_value
+from tuner.wording import metric_told, settings_told, short_value
 
 NOTE = "mlflow.note.content"  # the tag that MLflow shows as a run's description
 _BREAK = "  \n"
-_LABELS = {"map": "mAP", "map50": "mAP50", "map75": "mAP75"}
 
 
 def titled(search_id: str, end: SearchEnd) -> str:
     """The name of a search's run: its id and what it came to."""
     if end.best is None or end.objective not in end.best.scores:
         return search_id
-    return f"{search_id} {_label(end.objective)} {end.best.scores[end.objective]:.4g}"
+    return f"{search_id} {metric_told(end.objective)} {end.best.scores[end.objective]:.4g}"
 
 
 def running_note(facts: SearchFacts) -> str:
@@ -84,7 +83,7 @@ def _against(end: SearchEnd) -> str:
         return "it has no score"
     mine, other = best.scores[name], default.scores[name]
     seeds = "; ".join(end.sure) or "one seed each"
-    return f"{mine - other:+.4f} {_label(name)} over {other:.4f}; {seeds}"
+    return f"{mine - other:+.4f} {metric_told(name)} over {other:.4f}; {seeds}"
 
 
 def _places(folder: Path, end: SearchEnd) -> str:
@@ -120,12 +119,8 @@ def _setting(leaf: str, mine: object, default: object) -> str:
 
 def _scores(trial: RunFacts) -> str:
     """`mAP 0.4065, mAP50 0.6393 in epoch 8`; empty without a score."""
-    told = [f"{_label(name)} {value:.4g}" for name, value in trial.scores.items() if name != "map75"]
+    told = [f"{metric_told(name)} {value:.4g}" for name, value in trial.scores.items() if name != "map75"]
     return f"{', '.join(told)} in epoch {trial.best_epoch}" if told else ""
-
-
-def _label(metric: str) -> str:
-    return _LABELS.get(metric, metric)
 
 
 def _sentence(text: str | None) -> str:

@@ -1,15 +1,12 @@
 """The answer in three lines: which configuration, how sure, and what it has cost."""
 
-import math
 import statistics
-from collections.abc import Sequence
 
 from markupsafe import Markup
-from scipy import stats
 
 from tuner.examination.examination import Examination
-from tuner.finalists import CONFIDENCE
 from tuner.history import SearchHistory
+from tuner.intervals import mean_interval
 from tuner.report.occupancy import occupancy
 from tuner.report.section import Section, nothing
 from tuner.report.view import first_quantity, quantity, title_of
@@ -42,14 +39,6 @@ def answer_section(history: SearchHistory, examined: Examination) -> Section:
     return Section(ANCHOR, TITLE, Markup('<ul class="answer">{}</ul>').format(html))
 
 
-def repeats_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """Student's 95 % interval of the mean; None of fewer than two values."""
-    if len(values) < 2:
-        return None
-    margin = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
-    return statistics.fmean(values) - float(margin), statistics.fmean(values) + float(margin)
-
-
 def winner_repeats(result: SearchResult, best: TrialRecord) -> list[float]:
     """What the winner's repeats with other seeds came to, as reported."""
     ended = [t for t in result.trials if t.origin.repeats == best.number and t.state not in UNFINISHED]
@@ -68,7 +57,7 @@ def _value(result: SearchResult, best: TrialRecord, examined: Examination) -> st
     repeats = winner_repeats(result, best)
     if repeats:
         text += f"; trained {len(repeats)} times more with other seeds: mean {statistics.fmean(repeats):.4g}"
-        seeds = repeats_interval(repeats)
+        seeds = mean_interval(repeats)
         if seeds is not None:
             text += f", 95 % interval {seeds[0]:.4g} to {seeds[1]:.4g} over seeds"
     interval = examined.map_interval

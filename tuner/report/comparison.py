@@ -1,10 +1,9 @@
 """Several searches on one page, and what forbids to compare their numbers."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import plotly.graph_objects as go
 from markupsafe import Markup
@@ -12,7 +11,9 @@ from markupsafe import Markup
 from data.errors import InputError
 from data.storage import whole_text
 from tuner.history import SearchHistory, read_history
-from tuner.report.answer import repeats_interval, winner_repeats
+from tuner.intervals import mean_interval
+from tuner.leaves import flat
+from tuner.report.answer import winner_repeats
 from tuner.report.page import page_html
 from tuner.report.section import Cell, Column, Section, figure_html, nothing, paragraph, table_html
 from tuner.report.spending import Rise, rise
@@ -97,7 +98,7 @@ def _overview(histories: Sequence[SearchHistory]) -> Section:
 def _row(history: SearchHistory) -> list[Cell]:
     result, file = history.result, history.result.spec.file
     best, default = result.best, result.default
-    interval = None if best is None else repeats_interval(winner_repeats(result, best))
+    interval = None if best is None else mean_interval(winner_repeats(result, best))
     return [
         result.search_id,
         file.sampler.name.value,
@@ -162,7 +163,8 @@ def _figure(known: Sequence[tuple[SearchHistory, Rise]], *, hours: bool) -> go.F
 
 
 def _keys(histories: Sequence[SearchHistory]) -> Section:
-    trees = [flat(history.result.spec.file.model_dump(mode="json")) for history in histories]
+    dumps = [flat(history.result.spec.file.model_dump(mode="json")) for history in histories]
+    trees = [{key: json.dumps(value) for key, value in dump.items()} for dump in dumps]
     keys = list(dict.fromkeys(key for tree in trees for key in tree))
     differing = [key for key in keys if len({tree.get(key, "–") for tree in trees}) > 1]
     title = "What differs in their specifications"
@@ -170,14 +172,3 @@ def _keys(histories: Sequence[SearchHistory]) -> Section:
         return Section("keys", title, nothing("Nothing: they were given the same specification."))
     columns = [Column("key"), *(Column(history.result.search_id) for history in histories)]
     return Section("keys", title, table_html(columns, [[key, *(tree.get(key) for tree in trees)] for key in differing]))
-
-
-def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Every value of a tree as JSON by its dotted path."""
-    found: dict[str, str] = {}
-    for name, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            found |= flat(value, f"{prefix}{name}.")
-        else:
-            found[f"{prefix}{name}"] = json.dumps(value)
-    return found

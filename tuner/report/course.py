@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 from tuner.history import SearchHistory
 from tuner.report.section import Section, figure_html, nothing
 from tuner.report.spending import rise
-from tuner.report.view import STATE_COLOURS, WINNER, better, first_quantity, hover, searched
+from tuner.report.view import STATE_COLOURS, WINNER, first_quantity, hover, searched
 from tuner.study.record import TrialRecord
 
 ANCHOR, TITLE = "course", "How the search went"
@@ -16,7 +16,7 @@ def course_section(history: SearchHistory) -> Section:
     shown = [trial for trial in searched(history.result) if trial.best_epoch is not None]
     if not shown:
         return Section(ANCHOR, TITLE, nothing("No trial has reported a value yet."))
-    quantity, way = first_quantity(history.result), better(history.result.spec.file.objective)
+    quantity, way = first_quantity(history.result), history.result.spec.file.objective.mode.told
     html = figure_html(
         _by_trial(history, shown),
         f"Each point is a trial with the {quantity.title} of its best epoch ({way}) in the colour of what became of "

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tuner.faults import lost_legs
 from tuner.history import SearchHistory
 from tuner.schedulers.decision import Decision
 from tuner.study.history import UNKNOWN_NODE, Leg, TrialHistory
@@ -87,7 +88,7 @@ def _latest(history: SearchHistory) -> float:
 
 
 def _bars(trial: TrialHistory, now_s: float) -> list[Bar]:
-    bars = []
+    bars, left = [], lost_legs(trial)
     for place, leg in enumerate(trial.legs):
         if leg.at_s is None:
             continue
@@ -97,8 +98,8 @@ def _bars(trial: TrialHistory, now_s: float) -> list[Bar]:
         reported_s = max((told.at_s for told in own if told.at_s is not None), default=leg.at_s)
         paused = bool(own) and own[-1].decision is Decision.PAUSE
         end_s = reported_s if following is not None or paused else _end(trial, reported_s, now_s)
-        lost = not paused and (following is not None or trial.record.state is TrialState.PREEMPTED)
-        bars.append(Bar(trial.record, leg, leg.at_s, max(end_s, leg.at_s), lost))
+        dropped = following is None and not paused and trial.record.state is TrialState.PREEMPTED
+        bars.append(Bar(trial.record, leg, leg.at_s, max(end_s, leg.at_s), dropped or leg in left))
     return bars
 
 

@@ -14,7 +14,7 @@ from tuner.report.contours import contours_html
 from tuner.report.importance import labels
 from tuner.report.reading import Read, Reading, widest
 from tuner.report.section import Section, figure_html, nothing
-from tuner.report.view import SCALE, WINNER, better, first_quantity, plain
+from tuner.report.view import SCALE, WINNER, first_quantity, plain
 from tuner.space import Branch
 from tuner.spec.objective import Mode
 from tuner.wording import short_value
@@ -38,7 +38,7 @@ def settings_section(history: SearchHistory, ranked: Sequence[Branch]) -> Sectio
     if not branches:
         return Section(ANCHOR, TITLE, nothing("The space has no parameter with more than one value."))
     told = f"{first_quantity(history.result).title} of {len(reading.reads)} trials after epoch {reading.epoch}"
-    way = better(history.result.spec.file.objective)
+    way = history.result.spec.file.objective.mode.told
     html = figure_html(
         _parallel(history, reading, branches),
         f"Parallel coordinates: each line is a trial through its settings, in the colour of its {told} ({way}); where "

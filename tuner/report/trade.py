@@ -4,12 +4,14 @@ import re
 import statistics
 from collections.abc import Sequence
 
+import numpy as np
 import plotly.graph_objects as go
 
 from tuner.history import SearchHistory
 from tuner.report.section import Column, Section, figure_html, nothing, paragraph, table_html
 from tuner.report.view import FAINT, WINNER, hover, plain, quantity, searched
 from tuner.result import SearchResult
+from tuner.samplers.several import front
 from tuner.spec.objective import AFTER, Constraint, Mode
 from tuner.study.record import DEFAULT_TRIAL, TrialRecord
 
@@ -71,16 +73,6 @@ def excesses(result: SearchResult, constraint: Constraint) -> list[float]:
     return found
 
 
-def undominated(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Indices of the points that no other matches in both and beats in one; larger is better in both."""
-    order = sorted(range(len(points)), key=lambda k: (-points[k][0], -points[k][1]))
-    kept: list[int] = []
-    for k in order:
-        if not kept or points[k][1] > points[kept[-1]][1] or points[k] == points[kept[-1]]:
-            kept.append(k)
-    return kept
-
-
 def _bound_row(result: SearchResult, constraint: Constraint) -> list[str | int | float | None]:
     known = excesses(result, constraint)
     beyond = [100 * excess for excess in known if excess > 0]
@@ -127,13 +119,12 @@ def _figure(result: SearchResult, metric: str, mode: Mode) -> go.Figure:
     objective = result.spec.file.objective
     trials = [t for t in searched(result) if t.metrics is not None and metric in t.metrics and t.best_epoch is not None]
     kept = [trial for trial in trials if trial.violation == 0]
-    sign = 1 if mode is Mode.MAX else -1
-    points = [(objective.worth(trial.values), sign * (trial.metrics or {})[metric]) for trial in kept]
-    front = {kept[k].number for k in undominated(points)}
+    points = [(objective.worth(trial.values), mode.sign * (trial.metrics or {})[metric]) for trial in kept]
+    best = {kept[k].number for k in front(np.array(points))} if kept else set()
     figure = go.Figure()
-    line = sorted((t for t in kept if t.number in front), key=lambda trial: (trial.metrics or {})[metric])
+    line = sorted((t for t in kept if t.number in best), key=lambda trial: (trial.metrics or {})[metric])
     _add(figure, result, metric, [t for t in trials if t.violation > 0], "breaks a constraint", _BROKEN, "x")
-    _add(figure, result, metric, [t for t in kept if t.number not in front], "beaten", FAINT, "circle")
+    _add(figure, result, metric, [t for t in kept if t.number not in best], "beaten", FAINT, "circle")
     _add(figure, result, metric, line, "on the front", WINNER, "circle", mode="markers+lines")
     for trial in trials:
         if trial.number == DEFAULT_TRIAL:

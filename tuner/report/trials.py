@@ -1,16 +1,16 @@
 """Every trial in a table, what ended them, and the errors they ended with."""
 
-import re
-from collections import Counter, defaultdict
+from collections import Counter
 
+from tuner.faults import alike
 from tuner.history import SearchHistory
 from tuner.report.section import Cell, Column, Section, nothing, table_html
+from tuner.report.trade import COSTS
 from tuner.report.view import first_quantity, quantity, shared_settings
 from tuner.result import SearchResult
 from tuner.study.record import LOST, TrialKind, TrialRecord, TrialState
 
-_SHOWN = ("energy_uj", "latency_ms", "parameters", "macs", "synops", "firing_rate")
-_NUMBER = re.compile(r"\d+(\.\d+)?(e[-+]?\d+)?")
+_SHOWN = (*COSTS, "firing_rate")
 _LONGEST = 160  # letters of an error in the table
 
 _REASONS = {
@@ -61,11 +61,8 @@ def states_section(history: SearchHistory) -> Section:
 
 def error_groups(result: SearchResult) -> list[list[TrialRecord]]:
     """The trials that said why they ended, together where state and words are the same but for numbers."""
-    groups: dict[tuple[TrialState, str], list[TrialRecord]] = defaultdict(list)
-    for trial in result.trials:
-        if trial.error:
-            groups[trial.state, _NUMBER.sub("#", trial.error)].append(trial)
-    return sorted(groups.values(), key=lambda trials: (trials[0].state not in LOST, -len(trials)))
+    groups = alike(trial for trial in result.trials if trial.error)
+    return sorted(groups, key=lambda trials: (trials[0].state not in LOST, -len(trials)))
 
 
 def table_section(history: SearchHistory) -> Section:

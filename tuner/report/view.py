@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuner.result import SearchResult
-from tuner.spec.objective import Mode, Objective
 from tuner.study.record import DEFAULT_TRIAL, TrialKind, TrialRecord, TrialState
 from tuner.wording import settings_told, short_name
 
@@ -86,11 +85,6 @@ def quantity(metric: str) -> Quantity:
 def first_quantity(result: SearchResult) -> Quantity:
     """What the search compares trials by."""
     return quantity(result.spec.file.objective.metric)
-
-
-def better(objective: Objective) -> str:
-    """Which way the first objective is better, in words."""
-    return "larger is better" if objective.mode is Mode.MAX else "smaller is better"
 
 
 def plain(text: str) -> str:

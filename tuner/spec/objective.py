@@ -25,6 +25,16 @@ class Mode(StrEnum):
     MAX = "max"
     MIN = "min"
 
+    @property
+    def sign(self) -> int:
+        """What a value is multiplied by so that larger is better; again, and it is the value."""
+        return 1 if self is Mode.MAX else -1
+
+    @property
+    def told(self) -> str:
+        """In words."""
+        return "larger is better" if self is Mode.MAX else "smaller is better"
+
 
 def _known(metric: str) -> str:
     if metric not in METRICS:
@@ -71,7 +81,7 @@ class Objective(Config):
 
     def rising(self, values: tuple[float, ...]) -> tuple[float, ...]:
         """The objectives with the sign that makes larger better."""
-        return tuple(v if mode is Mode.MAX else -v for v, mode in zip(values, self.modes, strict=True))
+        return tuple(mode.sign * v for v, mode in zip(values, self.modes, strict=True))
 
     def worth(self, values: tuple[float, ...]) -> float:
         """What schedulers and winners are compared by: the first objective, with the sign that makes larger better."""

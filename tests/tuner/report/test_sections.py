@@ -2,20 +2,23 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from data.errors import InputError
 from tests.tuner.report.histories import SPEC, UNEXAMINED, history_of, many, trial_of
 from tests.tuner.search_records import spec_of
 from tuner.examination.examination import Examination
-from tuner.report.answer import answer_section, repeats_interval
+from tuner.intervals import mean_interval
+from tuner.report.answer import answer_section
 from tuner.report.comparison import comparison_sections, incomparable, write_comparison
 from tuner.report.course import course_section
 from tuner.report.curves import compared_at, curves_section
 from tuner.report.search_report import search_sections
 from tuner.report.spending import rise
-from tuner.report.trade import constraints_section, excesses, trade_section, undominated
+from tuner.report.trade import constraints_section, excesses, trade_section
 from tuner.report.trials import error_groups, states_section
+from tuner.samplers.several import front
 from tuner.spec.objective import Constraint
 from tuner.study.record import TrialState
 
@@ -49,7 +52,7 @@ def test_rungs_are_where_the_scheduler_compares(
 def test_the_front_is_what_no_point_beats_in_both() -> None:
     # The third is beaten by the second, the last by the first; equal ones do not beat one another.
     points = [(0.9, -5.0), (0.7, -2.0), (0.6, -3.0), (0.2, -1.0), (0.7, -2.0), (0.9, -6.0)]
-    assert sorted(undominated(points)) == [0, 1, 3, 4]
+    assert front(np.array(points)).tolist() == [0, 1, 3, 4]
 
 
 def test_the_best_so_far_rises_with_the_epochs_spent(tmp_path: Path) -> None:
@@ -106,9 +109,9 @@ def test_errors_are_grouped_by_their_words_and_not_by_their_numbers(tmp_path: Pa
 
 def test_the_interval_of_repeats_is_students(tmp_path: Path) -> None:
     # Mean 2, standard deviation 1, three values: t(.975, 2) = 4.303, over the root of 3.
-    interval = repeats_interval([1.0, 2.0, 3.0])
+    interval = mean_interval([1.0, 2.0, 3.0])
     assert interval == pytest.approx((2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), abs=1e-3)
-    assert repeats_interval([1.0]) is None
+    assert mean_interval([1.0]) is None
 
 
 def test_the_answer_names_winner_difference_and_cost(tmp_path: Path) -> None:
