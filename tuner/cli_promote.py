@@ -7,6 +7,7 @@ import typer
 
 from tuner.cli_model import INTERRUPT_EXIT, JsonOption
 from tuner.output import print_json, print_line
+from tuner.store import MODEL
 
 if TYPE_CHECKING:
     from tuner.promotion.promote import Outcome
@@ -23,7 +24,7 @@ def promote(
     ] = False,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings to compare by; the search's own repeats count.")] = 3,
     data: Annotated[str | None, typer.Option(help="Where the search's dataset lies now, if it was moved.")] = None,
-    name: Annotated[str, typer.Option(help="Of the registered model.")] = "spiketune-detector",
+    name: Annotated[str, typer.Option(help="Of the registered model.")] = MODEL,
     as_json: JsonOption = False,
 ) -> None:
     """Register a search's winner in MLflow as champion, if it beats the present one on test beyond noise.

@@ -11,7 +11,7 @@ from tuner.located import read_located
 from tuner.search_folder import RESULT_FILE, SPEC_FILE, Identity, held_since, read_identity
 from tuner.spec.search_file import SearchFile
 from tuner.study.history import StudyHistory, TrialHistory, read_study
-from tuner.study.record import DEFAULT_TRIAL, UNFINISHED, TrialKind, TrialRecord, TrialState
+from tuner.study.record import DEFAULT_TRIAL, UNFINISHED, TrialKind, TrialRecord, count_states
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Overview:
     @cached_property
     def states(self) -> dict[str, int]:
         """How many trials are in each state."""
-        return {state.value: sum(record.state is state for record in self.records) for state in TrialState}
+        return count_states(self.records)
 
     @cached_property
     def summary(self) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ from tuner.samplers.choose import final_choice
 from tuner.search_folder import RESULT_FILE, SPEC_FILE, read_identity
 from tuner.spec.search_spec import SearchSpec, load_spec
 from tuner.study.history import read_trials
-from tuner.study.record import DEFAULT_TRIAL, TrialKind, TrialRecord, TrialState
+from tuner.study.record import DEFAULT_TRIAL, TrialKind, TrialRecord, TrialState, count_states
 
 BEST_CONFIG = "best.yaml"
 BEST_CHECKPOINT = "best.safetensors"
@@ -101,7 +101,7 @@ class SearchResult:
 
     def states(self) -> dict[str, int]:
         """How many trials are in each state."""
-        return {state.value: sum(trial.state is state for trial in self.trials) for state in TrialState}
+        return count_states(self.trials)
 
     def as_dict(self) -> dict[str, Any]:
         """What `--json` prints."""

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENT = "spiketune"
+MODEL = "spiketune-detector"  # that winners are registered as, unless they are given another name
 DEFAULT_FOLDER = Path("runs")
 _VARIABLE = "MLFLOW_TRACKING_URI"
 

@@ -4,7 +4,6 @@ A page that asks for anything outside this machine, or says an error that is not
 """
 
 import json
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -14,25 +13,15 @@ from typing import Any
 
 import pytest
 import yaml
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
+from tests.system.chromium import chromium, needs_chromium
 from tests.system.command import COMMAND, run, small_spec
 from tests.system.servers import answers, free_port
 
-CHROMIUM = shutil.which("chromium")
-
-pytestmark = [pytest.mark.system, pytest.mark.skipif(CHROMIUM is None, reason="needs the command chromium")]
+pytestmark = [pytest.mark.system, needs_chromium]
 
 PATIENCE_MS = 90_000
-OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--disable-quic",
-]
 # What MLflow itself says, whatever it shows: it asks who is logged in of a server without logins, and its charts are
 # resized while they are drawn.
 MLFLOWS_OWN = ("mlflow/users/current", "ResizeObserver loop")
@@ -80,12 +69,8 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Searched]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        yield _launched(playwright)
-
-
-def _launched(playwright: Playwright) -> Browser:
-    return playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+    with chromium() as launched:
+        yield launched
 
 
 @dataclass

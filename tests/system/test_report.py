@@ -1,27 +1,22 @@
 """A search's report in a real browser: wide and narrow, by day and by night, asking nobody for anything."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
+from tests.system.chromium import chromium, needs_chromium
 from tests.tuner.report.histories import HOSTILE, SPEC, UNEXAMINED, history_of, many, trial_of
 from tests.tuner.search_records import spec_of
 from tuner.report.page import page_html
 from tuner.report.search_report import search_sections
 from tuner.study.history import Leg
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, needs_chromium]
 
-CHROMIUM = shutil.which("chromium")
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--no-first-run", "--disable-quic",
-]  # fmt: skip
 TRIALS = 400
 
 
@@ -42,11 +37,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    assert CHROMIUM is not None
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    with chromium() as launched:
         yield launched
-        launched.close()
 
 
 @contextmanager

@@ -46,13 +46,19 @@ def reach(search: StudiedSearch, value: float, decision: Decision, at_s: float) 
     return number
 
 
-def test_a_trial_that_asha_stopped_is_told_its_place_and_the_cut_as_they_were_then(tmp_path: Path) -> None:
-    search = StudiedSearch(tmp_path, BUDGET + ASHA)
+def stopped_by_asha(folder: Path) -> tuple[StudiedSearch, int]:
+    """Eleven trials at the rung of epoch 2, a twelfth that is stopped there, and one that comes too late to count."""
+    search = StudiedSearch(folder, BUDGET + ASHA)
     for place, value in enumerate(ELEVEN):
         reach(search, value, Decision.CONTINUE, 10.0 * place)
     stopped = reach(search, 0.005, Decision.STOP, 200.0)
     search.end(stopped, TrialState.STOPPED, 203.0)
-    reach(search, 0.5, Decision.CONTINUE, 300.0)  # too late to count
+    reach(search, 0.5, Decision.CONTINUE, 300.0)
+    return search, stopped
+
+
+def test_a_trial_that_asha_stopped_is_told_its_place_and_the_cut_as_they_were_then(tmp_path: Path) -> None:
+    _, stopped = stopped_by_asha(tmp_path)
     history = read_history(tmp_path)
     (rung,) = at_rungs(history, stopped)
     assert (rung.epoch, rung.value, rung.rank, rung.trials, rung.passing, rung.cut) == (2, 0.005, 9, 12, 4, 0.0083)
@@ -62,12 +68,7 @@ def test_a_trial_that_asha_stopped_is_told_its_place_and_the_cut_as_they_were_th
 
 
 def test_without_times_the_place_is_the_present_one_and_the_sentence_says_so(tmp_path: Path) -> None:
-    search = StudiedSearch(tmp_path, BUDGET + ASHA)
-    for place, value in enumerate(ELEVEN):
-        reach(search, value, Decision.CONTINUE, 10.0 * place)
-    stopped = reach(search, 0.005, Decision.STOP, 200.0)
-    search.end(stopped, TrialState.STOPPED, 203.0)
-    reach(search, 0.5, Decision.CONTINUE, 300.0)
+    search, stopped = stopped_by_asha(tmp_path)
     search.forget_times()
     told = reason_of(read_history(tmp_path), stopped).told
     # The late one counts: tenth of 13, whose best floor(13/3) = 4 end with 0.01.

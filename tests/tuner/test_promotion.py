@@ -23,9 +23,10 @@ from tests.tuner.promoted_search import Scripted, make_search
 from tuner.intervals import mean_interval
 from tuner.promotion import challenger_run
 from tuner.promotion.noise import compare
-from tuner.promotion.promote import ALREADY, DEFAULT_NAME, Outcome, Wish, promote
+from tuner.promotion.promote import ALREADY, Outcome, Wish, promote
 from tuner.promotion.registry import Registry
 from tuner.promotion.state import BETTER, FIRST, REFUSED
+from tuner.store import MODEL
 
 pytestmark = [  # of MLflow's own: as its module of models is imported, and under pandas 3
     pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
@@ -111,12 +112,12 @@ def promoted(folder: Path, evaluate: Scripted, **wish: Any) -> Outcome:
 
 
 def versions(client: MlflowClient) -> list[str]:
-    found = client.search_model_versions(f"name = '{DEFAULT_NAME}'")
+    found = client.search_model_versions(f"name = '{MODEL}'")
     return sorted(str(version.version) for version in found)
 
 
 def champion(client: MlflowClient) -> str:
-    return str(client.get_model_version_by_alias(DEFAULT_NAME, "champion").version)
+    return str(client.get_model_version_by_alias(MODEL, "champion").version)
 
 
 def runs(client: MlflowClient) -> list[Run]:
@@ -140,7 +141,7 @@ def test_the_first_champion_is_accepted_with_its_numbers_and_a_second_call_chang
     outcome = promoted(search, evaluate)
     assert (outcome.verdict, outcome.version, outcome.seeds) == (FIRST, "1", (1, 2))
     assert evaluate.calls == [(1, dataset.digest), (2, dataset.digest)]  # the winner's own seed 0 is left out
-    version = client.get_model_version_by_alias(DEFAULT_NAME, "champion")
+    version = client.get_model_version_by_alias(MODEL, "champion")
     assert {name: version.tags[name] for name in ("search_id", "trial", "seeds", "registered_seed")} == {
         "search_id": "tiny-0", "trial": "1", "seeds": "1 2", "registered_seed": "2",
     }  # fmt: skip
@@ -214,7 +215,7 @@ def test_a_champion_measured_on_another_test_set_is_measured_on_this_one_once(
     assert (outcome.verdict, outcome.decision.champion_values) == (BETTER, (0.30, 0.31))
     assert evaluate.calls == [(seed, other_dataset.digest) for seed in (11, 12, 1, 2)]
     # The registry keeps it: measured once for all searches on these recordings.
-    client.set_registered_model_alias(DEFAULT_NAME, "champion", "1")
+    client.set_registered_model_alias(MODEL, "champion", "1")
     third = promoted(make_search(tmp_path / "third", other_dataset, repeats=2, first_seed=20), evaluate)
     assert third.decision.champion_values == (0.30, 0.31)
     assert [seed for seed, _ in evaluate.calls[4:]] == [21, 22]
@@ -314,7 +315,7 @@ def test_another_promotion_in_between_is_compared_with(
     monkeypatch.setattr(Registry, "register", beaten_to_it)
     outcome = promoted(second, evaluate)
     assert (outcome.verdict, outcome.decision.champion_values) == (REFUSED, (0.60, 0.61))
-    assert client.get_model_version_by_alias(DEFAULT_NAME, "champion").tags["search_id"] == "tiny-0"
+    assert client.get_model_version_by_alias(MODEL, "champion").tags["search_id"] == "tiny-0"
 
 
 def test_welch_s_test_by_paper_and_pencil() -> None:

@@ -30,11 +30,11 @@ from tuner.promotion.retraining import Retraining
 from tuner.promotion.state import ChallengerState, Decision
 from tuner.result import SearchResult, read_result
 from tuner.search_folder import SPEC_FILE, held, read_identity
+from tuner.store import MODEL
 from tuner.study.record import TrialRecord
 from tuner.trial import TrainFunction
 
 FOLDER = "promotion"
-DEFAULT_NAME = "spiketune-detector"
 ALREADY = "champion already"
 
 
@@ -48,7 +48,7 @@ class Wish:
     with_val: bool = False
     seeds: int = 3
     data: str | None = None  # where the search's dataset lies now; None: where it lay
-    name: str = DEFAULT_NAME
+    name: str = MODEL
     progress_on_stderr: bool = False
 
 

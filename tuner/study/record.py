@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -183,3 +184,9 @@ class TrialRecord:
             self, curve=curve, best_epoch=best_epoch, metrics=metrics, files=files, decision=decision, over=over,
             busy_s=busy_s, cost=cost,
         )  # fmt: skip
+
+
+def count_states(records: Iterable[TrialRecord]) -> dict[str, int]:
+    """How many trials are in each state, by its word; all states are there."""
+    counts = Counter(record.state for record in records)
+    return {state.value: counts[state] for state in TrialState}
