@@ -22,9 +22,9 @@ from tests.system.servers import answers, free_port
 pytestmark = [pytest.mark.system, needs_chromium]
 
 PATIENCE_MS = 90_000
-# What MLflow itself says, whatever it shows: it asks who is logged in of a server without logins, and its charts are
-# resized while they are drawn.
-MLFLOWS_OWN = ("mlflow/users/current", "ResizeObserver loop")
+# What MLflow itself says, whatever it shows: it asks who is logged in of a server without logins, and for a bucket's
+# address of what lies in a folder; and its charts are resized while they are drawn.
+MLFLOWS_OWN = ("mlflow/users/current", "artifacts/presigned-download-url", "ResizeObserver loop")
 FIRST_ROW = """value => Number(document.querySelector(
     '[role="row"][row-index="0"] [col-id="metrics.`best_map`"]').textContent) === value"""
 
