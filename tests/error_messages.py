@@ -49,6 +49,7 @@ CHAPTERS = {
     "tuner/promotion/": "Promotion and detection",
     "tuner/report/": "Reports",
     "tuner/examination/": "Reports",
+    "tuner/services/": "A cluster",
     "tuner/cli_": "Options of commands",
     "tuner/output": "Options of commands",
     "tuner/logs": "Options of commands",

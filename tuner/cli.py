@@ -20,6 +20,7 @@ from tuner import (
     cli_report,
     cli_results,
     cli_search,
+    cli_services,
     cli_show,
     cli_sync,
     cli_train,
@@ -57,6 +58,7 @@ app.command("export")(cli_export.export)
 app.command("show")(cli_show.show)
 app.command("data")(cli_show.data_summary)
 app.command("cache")(cli_cache.cache)
+app.add_typer(cli_services.services, name="services")
 
 
 def main() -> None:

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from data.errors import InputError, SpiketuneError
-from tuner.store import EXPERIMENT, artifact_folder, tracking_uri
+from tuner.store import artifact_folder, experiment_name, tracking_uri
 
 HOST = "127.0.0.1"
 START_S = 90  # the first start makes the database
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # judges of language models and the like
     "PYTHONWARNINGS": "ignore",  # MLflow's own, of what it uses
@@ -40,7 +40,7 @@ def serve(port: int, say: Callable[[str], None]) -> int:
     say(f"starting MLflow on {uri}")
     with _interrupted_by_any_end():
         server = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
-            command, env={**os.environ, **_ENVIRONMENT}, start_new_session=True
+            command, env={**os.environ, **ENVIRONMENT}, start_new_session=True
         )
         try:
             _wait_until_up(server, port)
@@ -70,7 +70,7 @@ def _page(uri: str) -> str:
 
     from tuner.recording.views import SEARCHES, page
 
-    known = MlflowClient(tracking_uri=uri).get_experiment_by_name(EXPERIMENT)
+    known = MlflowClient(tracking_uri=uri).get_experiment_by_name(experiment_name())
     return "" if known is None else page(str(known.experiment_id), SEARCHES)
 
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-EXPERIMENT = "spiketune"
+EXPERIMENT = "spiketune"  # unless MLFLOW_EXPERIMENT_NAME, which is MLflow's own, says another
 MODEL = "spiketune-detector"  # that winners are registered as, unless they are given another name
 DEFAULT_FOLDER = Path("runs")
 _VARIABLE = "MLFLOW_TRACKING_URI"
+_EXPERIMENT_VARIABLE = "MLFLOW_EXPERIMENT_NAME"
 
 
 def tracking_uri() -> str:
@@ -48,10 +49,16 @@ def artifact_folder() -> Path | None:
     return Path(uri.removeprefix(prefix)).absolute().parent / "mlartifacts" if uri.startswith(prefix) else None
 
 
+def experiment_name() -> str:
+    """The name of the experiment that holds all runs."""
+    return os.environ.get(_EXPERIMENT_VARIABLE) or EXPERIMENT
+
+
 def experiment_id(client: "MlflowClient") -> str | None:
     """The id of the experiment that holds all runs, made where there is none; None if somebody has deleted it."""
-    known = client.get_experiment_by_name(EXPERIMENT)
+    name = experiment_name()
+    known = client.get_experiment_by_name(name)
     if known is None:
         artifacts = artifact_folder()
-        return str(client.create_experiment(EXPERIMENT, artifacts.as_uri() if artifacts else None))
+        return str(client.create_experiment(name, artifacts.as_uri() if artifacts else None))
     return str(known.experiment_id) if known.lifecycle_stage == "active" else None

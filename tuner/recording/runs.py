@@ -10,7 +10,7 @@ from tuner.recording.links import Links
 from tuner.recording.notes import NOTE
 from tuner.recording.records import SEARCH, Batch, Close, Open, Params, Record, Upload
 from tuner.recording.verdict import Barred, Refused
-from tuner.store import EXPERIMENT, experiment_id
+from tuner.store import experiment_id, experiment_name
 
 _PARAM_LENGTH = 6000  # MLflow's limit for a parameter's value
 _TAG_LENGTH = 5000  # of a tag's, in stores of all versions
@@ -144,7 +144,7 @@ class Runs:
         if self._experiment_id is None:
             self._experiment_id = experiment_id(self._client)
             if self._experiment_id is None:
-                raise Barred(f"the experiment '{EXPERIMENT}' is deleted; restore it or set MLFLOW_TRACKING_URI")
+                raise Barred(f"the experiment '{experiment_name()}' is deleted; restore it or set MLFLOW_TRACKING_URI")
         return self._experiment_id
 
 

@@ -1,0 +1,118 @@
+"""What the services are told: the address they listen at, their ports, and where MLflow keeps files."""
+
+import ipaddress
+import json
+import os
+import socket
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from data.errors import InputError
+from data.storage import is_url, open_storage
+from tuner.services.state import State, check_plain, write_private
+
+LOOPBACK = "127.0.0.1"
+SHARED = "SPIKETUNE_SHARED"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """As checked."""
+
+    address: str  # of this machine: loopback, or that of a private network
+    shared: str  # the folder every node sees
+    artifacts: str  # a folder, or the URL of an object store
+    mlflow_port: int
+    database_port: int
+    workers: int  # processes that answer MLflow's requests
+    keep_jobs: bool
+
+    @property
+    def host(self) -> str:
+        """The address as it stands in a URL."""
+        return f"[{self.address}]" if ":" in self.address else self.address
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's."""
+        return f"http://{self.host}:{self.mlflow_port}"
+
+
+def shared_folder() -> str:
+    """The folder that every node sees, from the environment.
+
+    Raises:
+        InputError: none is named, or it is not there.
+    """
+    given = os.environ.get(SHARED, "")
+    if not given.startswith("/"):
+        raise InputError(f"{SHARED}={given}: must be the absolute path of the folder that every node sees")
+    check_plain(SHARED, given)
+    if not Path(given).is_dir():
+        raise InputError(f"{SHARED}={given}: is no folder on this machine; mount it, or name the one that is")
+    return given
+
+
+def check_address(address: str, public: bool) -> None:
+    """Refuse an address that strangers might reach, unless that is what is wanted.
+
+    Raises:
+        InputError: it is no address of this machine, or a public one.
+    """
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        raise InputError(f"--address {address}: is no IP address; give that of this machine, as 10.0.0.5") from None
+    if (parsed.is_unspecified or parsed.is_global) and not public:
+        raise InputError(
+            f"--address {address}: the world may reach it, and passwords cross the network unencrypted; "
+            "give the address in a private network, or --public if a firewall stands before it"
+        )
+    with socket.socket(socket.AF_INET6 if parsed.version == 6 else socket.AF_INET) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            raise InputError(
+                f"--address {address}: this machine has no such address; `hostname -I` lists them"
+            ) from None
+
+
+def check_artifacts(location: str) -> None:
+    """Raise an InputError for a URL that carries a password, or a path that cannot stand where it must."""
+    if is_url(location):
+        open_storage(location)
+    elif not location.startswith("/"):
+        raise InputError(f"--artifacts {location}: must be an absolute path, or a URL as s3://BUCKET/FOLDER")
+    check_plain("--artifacts", location.replace("://", "/", 1))
+
+
+def check_free(option: str, address: str, port: int) -> None:
+    """Raise an InputError if something listens there already."""
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            raise InputError(
+                f"{option} {port}: cannot be used at {address} ({error.strerror}); "
+                "end what listens there, or choose another port"
+            ) from None
+
+
+def save_settings(state: State, settings: Settings) -> None:
+    """For the commands that come after."""
+    write_private(state.settings, json.dumps(asdict(settings), indent=2) + "\n")
+
+
+def read_settings(state: State) -> Settings:
+    """What the services were last started with.
+
+    Raises:
+        InputError: they never were, here.
+    """
+    try:
+        return Settings(**json.loads(state.settings.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise InputError(f"{state.folder}: no services were started here; `spiketune services start` does") from None
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{state.settings}: cannot be read ({error}); start the services again") from None
