@@ -15,9 +15,11 @@ from tuner.wording import metric_told
 _TOLD = 8  # trials of one failure
 
 
-def show_status(console: Console, status: Status, clock: Callable[[], float] = time.time) -> None:
-    """Print it."""
-    for line in _lines(status, clock()):
+def show_status(
+    console: Console, status: Status, clock: Callable[[], float] = time.time, go_on: str | None = None
+) -> None:
+    """Print it; `go_on` is the command that goes on with a search, where it is not the usual one."""
+    for line in _lines(status, clock(), go_on):
         console.print(line, markup=False, soft_wrap=True)
     if status.underway:
         console.print(_underway(status, clock()))
@@ -28,7 +30,7 @@ def show_status(console: Console, status: Status, clock: Callable[[], float] = t
         console.print(f"[red]{escape(told)}[/]", soft_wrap=True)
 
 
-def _lines(status: Status, now_s: float) -> Iterator[str]:
+def _lines(status: Status, now_s: float, go_on: str | None) -> Iterator[str]:
     yield f"{status.search_id}: {_state(status, now_s)}"
     states = ", ".join(f"{count} {state}" for state, count in status.states.items() if count)
     to_come = max(status.trials_budget - status.trials_begun, 0)
@@ -53,7 +55,8 @@ def _lines(status: Status, now_s: float) -> Iterator[str]:
         yield f"MLflow  {status.records_waiting} records wait to be written{how}"
     if not (status.running or status.finished):
         spec = f"{status.folder}/{SPEC_FILE}"
-        yield f"go on   spiketune search {spec} --data {status.dataset} --out {status.folder} --resume"
+        usual = f"spiketune search {spec} --data {status.dataset} --out {status.folder} --resume"
+        yield f"go on   {go_on or usual}"
 
 
 def _state(status: Status, now_s: float) -> str:
