@@ -61,9 +61,10 @@ class Machine:
         self.name, self.address, self.disk = name, ADDRESS[name], folder / name
         self.home = self.disk / "home"
         self._process: subprocess.Popen[bytes] | None = None
-        self.home.mkdir(parents=True)
-        os.chown(self.home, OWNER_ID, OWNER_ID)
+        shutil.copytree("/etc/skel", self.home)  # what a new user's home has
         self.home.chmod(0o700)
+        for path in (self.home, *self.home.rglob("*")):
+            os.chown(path, OWNER_ID, OWNER_ID)
 
     def start(self, environment: dict[str, str]) -> None:
         own = {"NAME": self.name, "ADDRESS": self.address, "DISK": str(self.disk)}
@@ -87,7 +88,7 @@ class Machine:
         return psutil.Process(self._process.pid).children()[0]
 
     def await_ready(self) -> None:
-        until(lambda: self.on and Path(f"/proc/{self.init.pid}/root/run/ready").exists(), 30)
+        until(lambda: Path(f"/proc/{self.init.pid}/root/run/ready").exists(), 30)
 
     def power_off(self) -> None:
         """Every process at once, as the kernel does when a namespace's process 1 dies."""
