@@ -13,6 +13,7 @@ from tuner import (
     cli_data,
     cli_detect,
     cli_diagnose,
+    cli_doctor,
     cli_evaluate,
     cli_export,
     cli_profile,
@@ -50,6 +51,7 @@ for _command in (
     cli_report.report,
     cli_promote.promote,
     cli_search.ui,
+    cli_doctor.doctor,
     cli_ablate.ablate,
     cli_sync.sync,
 ):

@@ -1,0 +1,79 @@
+"""Settles what to examine, from the command's options and the environment."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from data.errors import InputError
+from tuner.doctor import reach
+from tuner.doctor.examine import ALL_S, Examination
+from tuner.doctor.verdict import Verdict, gathered
+from tuner.head import read_head
+from tuner.jobs.environment import SHARED, parse_environment
+from tuner.services.state import default_folder
+from tuner.study.address import URL_VARIABLE
+
+_HEAD_S = ALL_S + 60.0
+
+
+def diagnose(
+    address: str | None, cluster: Path | None, dataset: str | None, shared: str | None, env_file: Path | None
+) -> list[Verdict]:
+    """What there is to say.
+
+    Args:
+        address: Ray's; the environment's if not given.
+        cluster: a cluster file; without an address the rest is examined on its head.
+        dataset: that every node should see.
+        shared: a place that every node should see; the environment's if not given.
+        env_file: variables to take as if they were set.
+
+    Raises:
+        InputError: an option is wrong.
+    """
+    found = list(reach.programs(needed=cluster is not None))
+    if cluster is None:
+        return found + _here(_ray_address(address), dataset, shared, env_file)
+    head = read_head(cluster)
+    found += reach.head_secrets(head)
+    found.append(reach.head_answers(head))
+    if address is not None:
+        return found + _here(_ray_address(address), dataset, shared, env_file)
+    given = {"--data": dataset, "--shared": shared, "--env-file": str(env_file) if env_file else None}
+    options = [word for name, value in given.items() if value for word in (name, value)]
+    return gathered([*found, *reach.on_the_head(head, options, _HEAD_S)])
+
+
+def _here(address: str | None, dataset: str | None, shared: str | None, env_file: Path | None) -> list[Verdict]:
+    found = list(_load(env_file or _of_the_services()))
+    place = shared or os.environ.get(SHARED) or None
+    return gathered([*found, *Examination(address, place, dataset).verdicts()])
+
+
+def _ray_address(given: str | None) -> str | None:
+    address = given or os.environ.get("RAY_ADDRESS") or None
+    if address is not None and "://" in address:
+        raise InputError(
+            f"--address {address}: must be Ray's own, such as 10.0.0.5:6379, or auto on a node of the cluster; "
+            "from another machine give --cluster and the file of `ray up`"
+        )
+    return address
+
+
+def _of_the_services() -> Path | None:
+    """What `spiketune services` wrote on this machine for searches, where the environment says nothing else."""
+    file = default_folder() / "client.env"
+    said = any(os.environ.get(name) for name in ("MLFLOW_TRACKING_URI", URL_VARIABLE))
+    return file if file.is_file() and not said else None
+
+
+def _load(file: Path | None) -> Iterator[Verdict]:
+    """Set a file's variables; its mode is for the doctor to judge."""
+    if file is None:
+        return
+    try:
+        text, mode = file.read_text(encoding="utf-8"), file.stat().st_mode & 0o777
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--env-file {file}: cannot be read ({error}); give a file with lines KEY=VALUE") from None
+    os.environ.update(parse_environment(text, file))
+    yield from reach.env_file(file, mode)
