@@ -18,6 +18,10 @@ def audit(
     size: Annotated[
         str | None, typer.Option(help="WIDTHxHEIGHT in pixels of recordings whose files do not name it.")
     ] = None,
+    on_cluster: Annotated[
+        bool,
+        typer.Option("--on-cluster", help="On the nodes of the cluster RAY_ADDRESS names, or that runs here."),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the audit as JSON on stdout.")] = False,
 ) -> None:
     """Find what is wrong with recordings or a dataset. Exit code 1: something is."""
@@ -34,7 +38,13 @@ def audit(
         size=None if size is None else read_size(size),
     )
     with AuditProgress() as progress:
-        found = look(path, options, progress)
+        if on_cluster:
+            from tuner.cluster_ingest import audit_on_cluster, on_the_cluster
+
+            with on_the_cluster():
+                found = look(path, options, progress, measure=audit_on_cluster)
+        else:
+            found = look(path, options, progress)
     if json:
         print_json(as_json(found))
     else:

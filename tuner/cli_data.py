@@ -2,14 +2,11 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from tuner.output import print_line
-
-if TYPE_CHECKING:
-    from data.manifest import Manifest, ShardEntry
 
 
 def simulate(
@@ -57,7 +54,7 @@ def ingest(
         str | None, typer.Option(help="Sensor of recordings that do not name it: WIDTHxHEIGHT in pixels.")
     ] = None,
     processes: Annotated[
-        int | None, typer.Option(help="Recordings read side by side; as many as there are processors, at most 8.")
+        int | None, typer.Option(help="Recordings read side by side; as many as there are processors, here at most 8.")
     ] = None,
     skip_damaged: Annotated[
         bool, typer.Option("--skip-damaged", help="Leave damaged recordings out, and record why.")
@@ -65,46 +62,25 @@ def ingest(
     rebuild: Annotated[
         list[str] | None, typer.Option(help="SPLIT/NAME of a shard to make again, and nothing else; may be repeated.")
     ] = None,
+    on_cluster: Annotated[
+        bool,
+        typer.Option("--on-cluster", help="On the nodes of the cluster RAY_ADDRESS names, or that runs here."),
+    ] = False,
 ) -> None:
     """Turn recordings into a dataset to train on; run again, it goes on, and adds what is new."""
     from data.ingest.ingest import IngestOptions
     from data.ingest.ingest import ingest as convert
-    from tuner.ingest_display import IngestDisplay
+    from tuner.ingest_display import IngestDisplay, summary
 
     options = IngestOptions(labels, split, size, processes, skip_damaged, tuple(rebuild or ()))
     with IngestDisplay(sys.stdout) as display:
-        manifest = convert(source, dataset, options, display)
-    for line in _summary(manifest, dataset):
+        if on_cluster:
+            from tuner.cluster_ingest import ingest_on_cluster, on_the_cluster
+
+            with on_the_cluster():
+                manifest = convert(source, dataset, options, display, ingest_on_cluster(processes))
+        else:
+            manifest = convert(source, dataset, options, display)
+    for line in summary(manifest, dataset):
         print_line(line)
     print_line(f"next: spiketune search search_spaces/quickstart.yaml --data {dataset}")
-
-
-def _summary(manifest: "Manifest", dataset: str) -> list[str]:
-    """What a dataset holds, and what had to be mended or left out of it."""
-    counts = {split: sum(entry.split == split for entry in manifest.recordings) for split in ("train", "val", "test")}
-    events = sum(entry.events for entry in manifest.recordings)
-    boxes = sum(entry.boxes for entry in manifest.recordings)
-    splits = ", ".join(f"{count} {split}" for split, count in counts.items() if count)
-    lines = [
-        f"{len(manifest.recordings)} recordings ({splits}), {events:,} events, {boxes:,} boxes in {dataset}; "
-        f"classes: {', '.join(manifest.label_set.classes)}"
-    ]
-    for entry in manifest.recordings:
-        lines += [f"  {entry.name}: {repair}" for repair in _repairs(entry)]
-    unmerged = sum(entry.boxes_left_out for entry in manifest.recordings)
-    if unmerged:
-        lines.append(f"{unmerged:,} boxes of classes that the dataset has not were left out")
-    lines += [f"left out {out.split}/{out.name}: {out.reason}" for out in manifest.left_out]
-    return lines
-
-
-def _repairs(entry: "ShardEntry") -> list[str]:
-    repairs = entry.repairs
-    flipped = f" ({repairs.bit15:,} by a flipped bit 15)" if repairs.bit15 else ""
-    told = {
-        f"events outside the sensor dropped{flipped}": repairs.out_of_frame,
-        "events whose time ran backwards raised to the time before": repairs.backward_times,
-        "boxes cut to the frame": entry.boxes_clipped,
-        "boxes outside the frame dropped": entry.boxes_dropped,
-    }
-    return [f"{count:,} {what}" for what, count in told.items() if count]

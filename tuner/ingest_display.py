@@ -1,4 +1,4 @@
-"""What an ingestion shows while it runs: a bar on a terminal, plain lines anywhere else."""
+"""What an ingestion shows while it runs, a bar on a terminal and plain lines anywhere else; and what it came to."""
 
 import time
 from types import TracebackType
@@ -9,6 +9,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 if TYPE_CHECKING:
     from data.ingest.progress import IngestProgress
+    from data.manifest import Manifest, ShardEntry
 
 QUIET_S = 10.0  # without a terminal: a line at least this often
 
@@ -50,6 +51,37 @@ class IngestDisplay:
     def _say(self, text: str) -> None:
         self._spoke = time.monotonic()
         self._console.print(text, markup=False)
+
+
+def summary(manifest: "Manifest", dataset: str) -> list[str]:
+    """What a dataset holds, and what had to be mended or left out of it."""
+    counts = {split: sum(entry.split == split for entry in manifest.recordings) for split in ("train", "val", "test")}
+    events = sum(entry.events for entry in manifest.recordings)
+    boxes = sum(entry.boxes for entry in manifest.recordings)
+    splits = ", ".join(f"{count} {split}" for split, count in counts.items() if count)
+    lines = [
+        f"{len(manifest.recordings)} recordings ({splits}), {events:,} events, {boxes:,} boxes in {dataset}; "
+        f"classes: {', '.join(manifest.label_set.classes)}"
+    ]
+    for entry in manifest.recordings:
+        lines += [f"  {entry.name}: {repair}" for repair in _repairs(entry)]
+    unmerged = sum(entry.boxes_left_out for entry in manifest.recordings)
+    if unmerged:
+        lines.append(f"{unmerged:,} boxes of classes that the dataset has not were left out")
+    lines += [f"left out {out.split}/{out.name}: {out.reason}" for out in manifest.left_out]
+    return lines
+
+
+def _repairs(entry: "ShardEntry") -> list[str]:
+    repairs = entry.repairs
+    flipped = f" ({repairs.bit15:,} by a flipped bit 15)" if repairs.bit15 else ""
+    told = {
+        f"events outside the sensor dropped{flipped}": repairs.out_of_frame,
+        "events whose time ran backwards raised to the time before": repairs.backward_times,
+        "boxes cut to the frame": entry.boxes_clipped,
+        "boxes outside the frame dropped": entry.boxes_dropped,
+    }
+    return [f"{count:,} {what}" for what, count in told.items() if count]
 
 
 def _told(progress: "IngestProgress") -> str:

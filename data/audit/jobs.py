@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from data.audit.recording import RecordingAudit, audit_raw, audit_shard
 from data.audit.rules import fault
@@ -49,14 +50,25 @@ class Job:
         return entry.name, entry.split, str(shard_name(entry.split, entry.name))
 
 
-def audit_all(jobs: Sequence[Job], progress: Progress | None, processes: int | None) -> list[RecordingAudit]:
+Measure: TypeAlias = Callable[[Sequence[Job]], Iterator[RecordingAudit]]  # audits of the jobs, in any order
+
+
+def on_this_machine(processes: int | None) -> Measure:
+    """Measure in so many processes side by side, or as many as pay."""
+
+    def measure(jobs: Sequence[Job]) -> Iterator[RecordingAudit]:
+        workers = process_count(processes, len(jobs), sum(job.bytes for job in jobs))
+        return map(do, jobs) if workers == 1 else _in_parallel(jobs, workers)
+
+    return measure
+
+
+def audit_all(jobs: Sequence[Job], progress: Progress | None, measure: Measure) -> list[RecordingAudit]:
     """Measure every recording, the largest first, in any order."""
     queue = sorted(jobs, key=lambda job: -job.bytes)  # a large one begun last would keep the others waiting
-    workers = process_count(processes, len(jobs), sum(job.bytes for job in jobs))
     audits: list[RecordingAudit] = []
     done_bytes, of_bytes = 0, sum(job.bytes for job in jobs)
-    measured = map(do, queue) if workers == 1 else _in_parallel(queue, workers)
-    for found in measured:
+    for found in measure(queue):
         audits.append(found)
         done_bytes += found.bytes
         if progress is not None:
@@ -94,9 +106,14 @@ def _alone(job: Job) -> RecordingAudit:
         try:
             return pool.submit(do, job).result()
         except BrokenProcessPool:
-            name, split, file = job.place
-            what = f"{file}: reading it ended the process, most likely for lack of memory or a damaged file"
-            return RecordingAudit(name, split, file, job.bytes, faults=(fault("unreadable", f"{split}/{name}", what),))
+            return deadly(job)
+
+
+def deadly(job: Job) -> RecordingAudit:
+    """What is found of a recording that ends the process that reads it."""
+    name, split, file = job.place
+    what = f"{file}: reading it ended the process, most likely for lack of memory or a damaged file"
+    return RecordingAudit(name, split, file, job.bytes, faults=(fault("unreadable", f"{split}/{name}", what),))
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from data.audit.cost import Cost, cost
 from data.audit.dataset import Context, across, class_counts
-from data.audit.jobs import Job, Progress, audit_all
+from data.audit.jobs import Job, Measure, Progress, audit_all, on_this_machine
 from data.audit.recording import RecordingAudit
 from data.audit.rules import Fault, Severity
 from data.audit.verdicts import verdicts
@@ -60,6 +60,7 @@ def audit(
     options: Options | None = None,
     progress: Progress | None = None,
     processes: int | None = None,
+    measure: Measure | None = None,
 ) -> Audit:
     """Audit a dataset, or the recordings of a folder, in bounded memory.
 
@@ -68,35 +69,37 @@ def audit(
         options: how to understand a folder of recordings.
         progress: told of every recording done.
         processes: that work side by side; None: as many as this machine has, where that pays.
+        measure: audits the recordings, elsewhere than in processes of this machine; it must reach them.
 
     Raises:
         InputError: the place holds no recording, or an option is missing or not for a dataset.
     """
     storage = open_storage(location)
     options = options or Options()
+    measure = measure or on_this_machine(processes)
     if storage.size(MANIFEST) is None:
-        return _audit_recordings(storage, options, progress, processes)
+        return _audit_recordings(storage, options, progress, measure)
     if options != Options():
         raise InputError(f"{storage.location}: is a dataset, which knows its labels, splits and sensor; give no option")
-    return _audit_dataset(storage, progress, processes)
+    return _audit_dataset(storage, progress, measure)
 
 
-def _audit_recordings(storage: Storage, options: Options, progress: Progress | None, processes: int | None) -> Audit:
+def _audit_recordings(storage: Storage, options: Options, progress: Progress | None, measure: Measure) -> Audit:
     source = find_recordings(storage.files(), storage.location, options.labels, options.split, options.size)
     jobs = [Job(storage, finding.bytes, finding, source.scheme) for finding in source.findings]
-    audits = _in_order(audit_all(jobs, progress, processes))
+    audits = _in_order(audit_all(jobs, progress, measure))
     context = Context(source.scheme.target, source.scheme.source, source.expected_size)
     spent = cost(audits, processors())
     return _judged(storage, audits, context, spent, source.notes)
 
 
-def _audit_dataset(storage: Storage, progress: Progress | None, processes: int | None) -> Audit:
+def _audit_dataset(storage: Storage, progress: Progress | None, measure: Measure) -> Audit:
     manifest = Manifest.read(storage)
     jobs = [
         Job(storage, entry.file_bytes, manifest.model_copy(update={"recordings": (entry,), "left_out": ()}))
         for entry in manifest.recordings
     ]
-    audits = _in_order(audit_all(jobs, progress, processes))
+    audits = _in_order(audit_all(jobs, progress, measure))
     unmerged = manifest.label_mapping == tuple(range(len(manifest.label_set.classes)))
     if unmerged:  # so the classes of the shards are those of the files
         audits = [_with_source_classes(found) for found in audits]

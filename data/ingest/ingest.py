@@ -15,6 +15,7 @@ from data.ingest.plan import Places, check_labels
 from data.ingest.progress import IngestProgress
 from data.ingest.rebuild import rebuild
 from data.ingest.run import Run
+from data.ingest.work import Work, on_this_machine
 from data.manifest import MANIFEST, Manifest
 from data.storage import Storage, open_storage
 
@@ -39,6 +40,7 @@ def ingest(
     target: str | Path,
     options: IngestOptions = IngestOptions(),
     progress: Callable[[IngestProgress], None] | None = None,
+    work: Work | None = None,
 ) -> Manifest:
     """Turn the recordings of a source into a dataset; the same source gives the same bytes.
 
@@ -49,6 +51,7 @@ def ingest(
         target: the folder or URL of the dataset.
         options: how.
         progress: told of what is done, several times a second.
+        work: makes the shards, elsewhere than in processes of this machine; it must reach source and target.
 
     Raises:
         InputError: the input breaks a rule, or the target cannot be written; finished shards are kept.
@@ -58,8 +61,8 @@ def ingest(
         raise InputError(f"{goal.location}: is a file, but a dataset is a folder; choose another target")
     if options.processes is not None and options.processes < 1:
         raise InputError(f"--processes {options.processes}: must be at least 1")
-    if options.rebuild and (options.processes is not None or options.skip_damaged):
-        extra = "--skip-damaged" if options.skip_damaged else "--processes"
+    if options.rebuild and (options.processes is not None or options.skip_damaged or work is not None):
+        extra = "--skip-damaged" if options.skip_damaged else "--processes" if work is None else "--on-cluster"
         raise InputError(f"--rebuild makes single shards again, one by one; leave {extra} out")
     files = origin.files()
     places = Places(origin, goal, {file.path: file.bytes for file in files})
@@ -73,13 +76,14 @@ def ingest(
         read_size(options.size) if options.size else old.size if old else None,
     )
     try:
-        with work_place(goal) as scratch:
+        with work_place(goal) as place:
             old = _dataset_before(goal)
             if old is not None:
                 _check_options(options, found.scheme, old, goal)
             if options.rebuild:
-                return rebuild(options.rebuild, found, places, old, scratch, progress)
-            run = Run(places, found, rule, old, scratch, options.processes, options.skip_damaged)
+                return rebuild(options.rebuild, found, places, old, place.scratch, progress)
+            work = work or on_this_machine(options.processes)
+            run = Run(places, found, rule, old, place, work, options.skip_damaged)
             return run.manifest(progress)
     except OSError as error:
         if error.errno in NO_ROOM:

@@ -14,6 +14,7 @@ from data.events import SensorSize
 from data.formats.finding import Finding
 from data.formats.label_scheme import LabelScheme
 from data.manifest import MANIFEST, SCHEMA_VERSION, Manifest, ShardEntry, Split, shard_name
+from data.parallel import ask_each
 from data.storage import Storage
 
 FOLDER = PurePosixPath(".ingest")
@@ -80,8 +81,8 @@ class Journal:
         """Forget all, once the manifest is written; shards that it does not name go too."""
         kept = {(entry.split, entry.name) for entry in manifest.recordings}
         if self._target.local is None:  # what is hidden cannot be listed there
-            for split, name in kept | {(out.split, out.name) for out in manifest.left_out}:
-                self._target.remove(_place(split, name))
+            noted = kept | {(out.split, out.name) for out in manifest.left_out}
+            ask_each(self._target.remove, (_place(split, name) for split, name in noted), far=True)
             self._target.remove(_ASIDE)
             return
         folder = self._target.local / FOLDER

@@ -9,6 +9,7 @@ from data.formats.finding import Finding, Source
 from data.formats.label_scheme import LabelScheme
 from data.ingest.journal import Finished, Journal, Key, digest_of
 from data.manifest import MANIFEST, LeftOut, Manifest, ShardEntry, shard_name, shard_path
+from data.parallel import ask_each
 from data.storage import Storage, sha256_of
 
 
@@ -49,22 +50,32 @@ def make_plan(found: Source, places: Places, old: Manifest | None, skip_damaged:
     out = {} if old is None else {(gone.split, gone.name): gone for gone in old.left_out}
     findings = _placed(found.findings, (*entries.values(), *out.values()))
     journal = Journal(places.target)
+
+    def look(item: tuple[Key, Finding]) -> ShardEntry | LeftOut | Finished | str:
+        """What there is of a recording, or what decides the shard that is to be made of it."""
+        key, finding = item
+        if key in entries and _unchanged(finding, entries[key], places):
+            return entries[key]
+        if key in out and skip_damaged and _as_damaged(finding, out[key], places):
+            return out[key]
+        made_of = digest_of(finding, found.scheme, places.source, places.bytes_of)
+        return journal.find(finding, made_of) or made_of
+
     kept, still_out = {key: entry for key, entry in entries.items() if key not in findings}, []
     finished, to_do, replaced = [], [], set()
-    for key, finding in findings.items():
-        if key in entries and _unchanged(finding, entries[key], places):
-            kept[key] = entries[key]
-        elif key in out and skip_damaged and _as_damaged(finding, out[key], places):
-            still_out.append(out[key])
-        else:
-            made_of = digest_of(finding, found.scheme, places.source, places.bytes_of)
-            done = journal.find(finding, made_of)
-            if key in entries:
-                replaced.add(key)
-            if done is None:
+    seen = ask_each(look, findings.items(), far=places.target.local is None)
+    for (key, finding), known in zip(findings.items(), seen, strict=True):
+        match known:
+            case ShardEntry():
+                kept[key] = known
+            case LeftOut():
+                still_out.append(known)
+            case Finished():
+                finished.append(known)
+            case made_of:
                 to_do.append((finding, made_of))
-            else:
-                finished.append(done)
+        if key in entries and not isinstance(known, ShardEntry):
+            replaced.add(key)
     still_out += [gone for key, gone in out.items() if key not in findings]
     return Plan(tuple(kept.values()), tuple(still_out), tuple(finished), tuple(to_do), frozenset(replaced))
 

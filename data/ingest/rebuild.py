@@ -10,7 +10,7 @@ from data.formats.finding import Finding, Source
 from data.ingest.conversion import Sensor, convert
 from data.ingest.plan import Places
 from data.ingest.progress import IngestProgress, Meter
-from data.ingest.work import Counters, Job, scratch_folder, source_folder
+from data.ingest.work import Counters, Job, put_in_place, scratch_folder, source_folder
 from data.manifest import MANIFEST, Manifest, ShardEntry, shard_name, shard_path
 
 
@@ -82,12 +82,7 @@ def _rebuild(job: Job, entry: ShardEntry, told: Callable[[int, int | None], None
         made, _ = convert(job.finding, job.scheme, root, shard, job.sensor, told)
         if made.sha256 != entry.sha256:
             raise DatasetError(f"{job.target.url(name)}: cannot be rebuilt to the byte: {_why(made, entry)}")
-        if job.target.local is None:
-            job.target.put(shard, name)
-        else:
-            place = shard_path(job.target.local, entry.split, entry.name)
-            place.parent.mkdir(exist_ok=True)
-            shard.replace(place)
+        put_in_place(shard, job)
 
 
 def _why(made: ShardEntry, entry: ShardEntry) -> str:

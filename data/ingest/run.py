@@ -3,18 +3,17 @@
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
 from data.errors import InputError, RecordingError, SpiketuneError
 from data.events import SensorSize
 from data.formats.finding import Finding, Source
 from data.ingest.conversion import Sensor, check_sensor
 from data.ingest.journal import Finished, Journal
+from data.ingest.place import WorkPlace
 from data.ingest.plan import Places, Plan, make_plan
 from data.ingest.progress import IngestProgress, Meter
-from data.ingest.work import Job, work
+from data.ingest.work import Job, Work
 from data.manifest import MANIFEST, SCHEMA_VERSION, LeftOut, Manifest, ShardEntry, Split, shard_name
-from data.parallel import process_count
 
 ONE_SENSOR = "a dataset has one sensor: ingest them apart"
 
@@ -35,8 +34,8 @@ class Run:
     found: Source
     split_rule: str | None
     old: Manifest | None  # of the dataset as it was
-    scratch: Path
-    processes: int | None  # None: as many as pay
+    place: WorkPlace
+    work: Work
     skip_damaged: bool
 
     def manifest(self, progress: Callable[[IngestProgress], None] | None) -> Manifest:
@@ -51,13 +50,10 @@ class Run:
         replaced = plan.replaced & {(job.finding.split, job.finding.name) for job in jobs}
         if replaced and self.old is not None:
             Journal(self.places.target).set_aside(self.old, replaced)
-        processes = process_count(self.processes, len(jobs), sum(job.finding.bytes for job in jobs))
-        if processes > 1:  # a long recording that is begun last is waited for by all the others
-            jobs.sort(key=lambda job: -job.finding.bytes)
         ready = len(plan.kept) + len(plan.finished) + len(plan.left_out) + len(failed)
         meter = Meter(ready, [job.finding.bytes for job in jobs], progress)
         self._introduce(plan, failed, meter)
-        finished = [*plan.finished, *self._work(jobs, processes, failed, meter)]
+        finished = [*plan.finished, *self._work(jobs, failed, meter)]
         self._check_failed(failed, len(plan.kept) + len(finished))
         left_out = [*plan.left_out, *(self._left_out(each) for each in failed)]
         size = self.old.size if self.old else finished[0].size
@@ -85,7 +81,7 @@ class Run:
             except RecordingError as error:
                 failed.append(_Failed(finding, RecordingError(str(error))))
             else:
-                jobs.append(Job(finding, self.found.scheme, made_of, source, target, self.scratch, sensor))
+                jobs.append(Job(finding, self.found.scheme, made_of, source, target, self.place.scratch, sensor))
         return jobs, failed
 
     def _sensor(self, finished: Sequence[Finished]) -> Sensor | None:
@@ -100,10 +96,10 @@ class Run:
             return Sensor(self.found.expected_size, why)
         return _that_of(finished[0].entry.source, finished[0].size) if finished else None
 
-    def _work(self, jobs: list[Job], processes: int, failed: list[_Failed], meter: Meter) -> list[Finished]:
+    def _work(self, jobs: list[Job], failed: list[_Failed], meter: Meter) -> list[Finished]:
         """Do the jobs; those that fail are added to `failed`."""
         finished: list[Finished] = []
-        with closing(work(jobs, processes, meter.watch)) as outcomes:
+        with closing(self.work(jobs, meter.watch)) as outcomes:
             for outcome in outcomes:
                 finding, result = jobs[outcome.job].finding, outcome.result
                 if isinstance(result, SpiketuneError):
@@ -156,6 +152,7 @@ class Run:
         if target.size(MANIFEST) is not None and manifest == self.old:
             meter.say("the dataset is complete: every recording of the source is in it")
         else:
+            self.place.check()
             manifest.write(target)
         named = {(entry.split, entry.name) for entry in entries}
         for entry in self.old.recordings if self.old else ():

@@ -1,4 +1,4 @@
-"""The work of an ingestion: many recordings become shards, each in one of several processes."""
+"""The work of an ingestion: many recordings become shards, by default each in one of this machine's processes."""
 
 import multiprocessing
 import shutil
@@ -11,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 from data.errors import SpiketuneError
 from data.formats.finding import Finding
@@ -18,8 +19,8 @@ from data.formats.label_scheme import LabelScheme
 from data.ingest.conversion import Sensor, Told, convert
 from data.ingest.journal import Finished, Journal
 from data.manifest import shard_name, shard_path
-from data.parallel import end_with_parent
-from data.storage import Storage
+from data.parallel import end_with_parent, process_count
+from data.storage import Storage, sync_folder
 
 TICK_S = 0.25  # between two looks at how far the workers are
 UNKNOWN = -1  # a recording's number of events before any is read, where its file does not tell
@@ -69,34 +70,50 @@ class Stopped(Exception):  # noqa: N818 - an order, not an error
     """The work was told to end."""
 
 
-def work(jobs: Sequence[Job], processes: int, watch: Callable[[Counters], None]) -> Generator[Outcome, None, None]:
-    """Do the jobs; give the outcome of each as soon as it is known.
+Watch: TypeAlias = Callable[[Counters], None]  # called several times a second
+Outcomes: TypeAlias = Generator[Outcome, None, None]
+# Does the jobs in any order, and gives the outcome of each as soon as it is known. It raises OSError where the target
+# cannot be written; when it is closed, running jobs are ended, and nothing half-written stays.
+Work: TypeAlias = Callable[[Sequence[Job], Watch], Outcomes]
 
-    Args:
-        jobs: in the order they are begun.
-        processes: how many work side by side; with 1, this one.
-        watch: called several times a second.
 
-    Raises:
-        OSError: the target cannot be written; running jobs are ended, nothing half-written stays.
-        SpiketuneError: a worker process died.
-    """
-    return _in_parallel(jobs, processes, watch) if processes > 1 else _alone(jobs, watch)
+def on_this_machine(processes: int | None) -> Work:
+    """Work in so many processes side by side, or as many as pay; it raises SpiketuneError where one of them dies."""
+
+    def work(jobs: Sequence[Job], watch: Watch) -> Outcomes:
+        count = process_count(processes, len(jobs), sum(job.finding.bytes for job in jobs))
+        return _in_parallel(jobs, count, watch) if count > 1 else _alone(jobs, watch)
+
+    return work
+
+
+def largest_first(jobs: Sequence[Job]) -> list[tuple[int, Job]]:
+    """The jobs with their places: a long recording that is begun last is waited for by all the others."""
+    return sorted(enumerate(jobs), key=lambda numbered: -numbered[1].finding.bytes)
 
 
 def do(job: Job, told: Told) -> Finished:
     """Make a recording's shard, put it in its place, and note it in the journal."""
     finding = job.finding
-    name = shard_name(finding.split, finding.name)
-    local = job.target.local
     with scratch_folder(job) as scratch, source_folder(job, scratch) as root:
-        shard = shard_path(scratch if local is None else local, finding.split, finding.name)
+        shard = shard_path(scratch, finding.split, finding.name)
         entry, size = convert(finding, job.scheme, root, shard, job.sensor, told)
-        if local is None:
-            job.target.put(shard, name)
+        put_in_place(shard, job)
     finished = Finished(made_of=job.made_of, size=size, entry=entry)
     Journal(job.target).record(finished)
     return finished
+
+
+def put_in_place(shard: Path, job: Job) -> None:
+    """Bring a shard from the scratch folder, which two may have made at one time, to where it belongs."""
+    finding, target = job.finding, job.target
+    if target.local is None:
+        target.put(shard, shard_name(finding.split, finding.name))
+        return
+    place = shard_path(target.local, finding.split, finding.name)
+    place.parent.mkdir(exist_ok=True)
+    shard.replace(place)
+    sync_folder(place.parent)
 
 
 @contextmanager
@@ -124,14 +141,15 @@ def source_folder(job: Job, scratch: Path) -> Iterator[Path]:
         raise type(error)(str(error).replace(str(root), job.source.location.rstrip("/"))) from None
 
 
-def _attempt(index: int, job: Job, told: Told) -> Outcome:
+def attempt(index: int, job: Job, told: Told) -> Outcome:
+    """Do a job; one that cannot be done has an outcome as well."""
     try:
         return Outcome(index, do(job, told))
     except SpiketuneError as error:
         return Outcome(index, type(error)(str(error)))  # without the frames it came through, which hold files open
 
 
-def _alone(jobs: Sequence[Job], watch: Callable[[Counters], None]) -> Generator[Outcome, None, None]:
+def _alone(jobs: Sequence[Job], watch: Watch) -> Outcomes:
     counters = Counters.of_jobs(len(jobs))
     seen = time.monotonic()
 
@@ -143,21 +161,19 @@ def _alone(jobs: Sequence[Job], watch: Callable[[Counters], None]) -> Generator[
             watch(counters)
 
     for index, job in enumerate(jobs):
-        outcome = _attempt(index, job, told)
+        outcome = attempt(index, job, told)
         watch(counters)
         yield outcome
 
 
-def _in_parallel(
-    jobs: Sequence[Job], processes: int, watch: Callable[[Counters], None]
-) -> Generator[Outcome, None, None]:
+def _in_parallel(jobs: Sequence[Job], processes: int, watch: Watch) -> Outcomes:
     # Spawned, not forked: a fork of a process that has used threads may hang.
     context = multiprocessing.get_context("spawn")
     counters = Counters(*(context.RawArray("q", count) for count in (len(jobs), len(jobs), 1)))
     counters.of[:] = [UNKNOWN] * len(jobs)
     with ProcessPoolExecutor(processes, context, _begin, (counters,)) as pool:
         try:
-            waiting: set[Future[Outcome]] = {pool.submit(_do_counted, *numbered) for numbered in enumerate(jobs)}
+            waiting: set[Future[Outcome]] = {pool.submit(_do_counted, *numbered) for numbered in largest_first(jobs)}
             while waiting:
                 ready, waiting = wait(waiting, TICK_S, FIRST_COMPLETED)
                 watch(counters)
@@ -189,4 +205,4 @@ def _do_counted(index: int, job: Job) -> Outcome:
         if _shared.stop[0]:
             raise Stopped
 
-    return _attempt(index, job, told)
+    return attempt(index, job, told)

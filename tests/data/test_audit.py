@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from data.audit.jobs import Done, Job, audit_all
+from data.audit.jobs import Done, Job, audit_all, on_this_machine
 from data.audit.preflight import Audit, Options, audit
 from data.audit.rules import RULES, Fault, Severity
 from data.boxes import BOX_DTYPE
@@ -405,7 +405,7 @@ def test_a_recording_that_ends_its_process_is_a_finding_and_the_others_are_audit
         Job(storage, finding.bytes, finding, source.scheme)
         for storage, finding in zip(storages, source.findings, strict=True)
     ]
-    found_of = {one.place: one for one in audit_all(jobs, None, 2)}
+    found_of = {one.place: one for one in audit_all(jobs, None, on_this_machine(2))}
     places = [f"{finding.split}/{finding.name}" for finding in source.findings]
     assert [found_of[place].events is not None for place in places] == [True, False, True]
     (finding,) = found_of[places[1]].faults

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from glob import glob  # pathlib's stumbles over folders that go while it looks
 from pathlib import Path
 
 import h5py
@@ -65,7 +66,7 @@ def wait_for_shards(child: "subprocess.Popen[bytes]", target: Path, count: int) 
     """Until so many shards are done, and another is begun."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and child.poll() is None:
-        begun = list(target.glob("*/.*.arrow.partial"))
+        begun = glob(f"{target}/.ingest/scratch/*/*/*/.*.arrow.partial")  # noqa: PTH207
         if begun and len(list(target.glob("*/*.arrow"))) >= count:
             return
         time.sleep(0.0005)
