@@ -2,7 +2,9 @@
 
 import json
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
 
 from data.boxes import LabelSet
 from data.config import Config
@@ -16,10 +18,27 @@ SCHEMA_VERSION = 2  # rises whenever an older reader would misread
 MANIFEST = PurePosixPath("manifest.json")
 
 
+def _file_name(name: str) -> str:
+    if name in ("", ".", "..") or any(sign in name for sign in "/\\\0"):
+        raise ValueError(f"{name!r} must be a name without / or \\, for files are named after it")
+    return name
+
+
+def _path_below(path: str) -> str:
+    if path.startswith("/") or ".." in PurePosixPath(path).parts or "\0" in path:
+        raise ValueError(f"{path!r} must lead to a file below the ingested folder")
+    return path
+
+
+# A dataset may come from a stranger: nothing in it names a file outside of the folders that it is for.
+RecordingName = Annotated[str, AfterValidator(_file_name)]
+SourcePath = Annotated[str, AfterValidator(_path_below)]
+
+
 class SourceDigest(Config):
     """A file that a recording was made of."""
 
-    path: str  # below the ingested folder
+    path: SourcePath  # below the ingested folder
     bytes: int
     sha256: str
 
@@ -27,7 +46,7 @@ class SourceDigest(Config):
 class ShardEntry(Config):
     """One recording in the manifest."""
 
-    name: str  # of the source file, without its ending
+    name: RecordingName  # of the source file, without its ending
     split: Split
     night: bool | None  # None where the name does not tell
     events: int  # after repairs
@@ -38,10 +57,12 @@ class ShardEntry(Config):
     boxes_clipped: int  # boxes cut to the frame
     boxes_dropped: int  # boxes of which nothing lay inside the frame
     boxes_left_out: int  # boxes of classes that the dataset has not
-    source: str  # path of the events below the ingested folder
+    source: SourcePath  # path of the events below the ingested folder
     source_bytes: int  # of the events' file
     source_sha256: str  # of the events' file
-    box_source: str | None  # path of the first file of labels below the ingested folder; None: it has none of its own
+    box_source: (
+        SourcePath | None
+    )  # path of the first file of labels below the ingested folder; None: it has none of its own
     other_sources: tuple[SourceDigest, ...]  # the files besides the events' that it was made of, labels first
     words: Words  # of the shard
     file_bytes: int  # size of the shard file
@@ -56,9 +77,9 @@ class ShardEntry(Config):
 class LeftOut(Config):
     """A recording that could not be read and was left out, as `--skip-damaged` asks."""
 
-    name: str
+    name: RecordingName
     split: Split
-    source: str  # path of the events below the ingested folder
+    source: SourcePath  # path of the events below the ingested folder
     bytes: int  # of all its files
     reason: str
 
