@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from tuner.cli_jobs import AddressOption, job_status
 from tuner.cli_model import JsonOption
 from tuner.output import plain_console, print_json, print_line
 
@@ -17,8 +18,24 @@ SearchArgument = Annotated[
 STDOUT = Path("-")
 
 
-def status(search: SearchArgument, as_json: JsonOption = False) -> None:
-    """Show how a search stands; it may be running."""
+def status(
+    search: Annotated[
+        str,
+        typer.Argument(
+            metavar="SEARCH|JOB",
+            help="The folder a search wrote, its id, its spec's name for the newest below runs/; or a cluster's job.",
+        ),
+    ],
+    address: AddressOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how a search stands, or a job of a cluster; it may be running."""
+    from tuner.jobs.order import is_job
+
+    # A job's id ends with a digest and a search's with a time, so the one is never taken for the other.
+    if address is not None or (is_job(search) and not Path(search).exists()):
+        job_status(search, address, as_json=as_json)
+        return
     from tuner.history import search_folder_of
     from tuner.overview import read_overview
     from tuner.status import status_of

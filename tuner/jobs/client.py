@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobSubmissionClient
 
 _LOOK_S = 1.0
+_NEXT_S = 5.0  # between two looks for the next attempt of a job
 OVER = frozenset({Fate.FINISHED, Fate.FAILED, Fate.STOPPED})
 
 
@@ -146,21 +147,22 @@ class Client:
         with answered(self.address):
             if record.submission not in drivers(self._server):
                 raise InputError(f"{job}: Ray runs no driver of it; `spiketune logs {job}` shows what it has said")
-            tail = self._server.tail_job_logs(record.submission)
-            with asyncio.Runner() as runner:
-                while (lines := runner.run(_next(tail))) is not None:
-                    yield lines
+            yield from self._tail(record)
+
+    def watch(self, job: str) -> Iterator[str]:
+        """What the drivers of a job say until it is over; where one is lost, the next is waited for."""
+        with answered(self.address):
+            while not (found := self.status(job).job).over:
+                if self._lives(found.record):
+                    yield from self._tail(found.record)
+                else:
+                    time.sleep(_NEXT_S)
 
     def wait(self, job: str) -> Job:
-        """Wait until a job is over; a driver that is lost and replaced is waited for, too."""
-        with answered(self.address):
-            while True:
-                found = self._job(self._ask("status", job))
-                if found.over:
-                    return found
-                while self._lives(found.record):
-                    time.sleep(_LOOK_S)
-                time.sleep(_LOOK_S)
+        """Wait until a job is over."""
+        for _ in self.watch(job):
+            pass
+        return self.status(job).job
 
     def stop(self, job: str) -> Job:
         """End a job in order, so that its winner is written, and wait for that."""
@@ -211,6 +213,12 @@ class Client:
     @cached_property
     def _server(self) -> "JobSubmissionClient":
         return connect(self.address)
+
+    def _tail(self, record: Record) -> Iterator[str]:
+        tail = self._server.tail_job_logs(record.submission)
+        with asyncio.Runner() as runner:
+            while (lines := runner.run(_next(tail))) is not None:
+                yield lines
 
     def _ask(self, verb: str, job: str, **given: Any) -> dict[str, Any]:
         with answered(self.address):

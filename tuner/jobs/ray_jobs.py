@@ -40,11 +40,6 @@ def job_address(given: str | None = None) -> str:
     return address.rstrip("/")
 
 
-def address_is_set() -> bool:
-    """Whether the environment names a job server."""
-    return any(os.environ.get(name, "").startswith(("http://", "https://")) for name in (_SERVER, _CLUSTER))
-
-
 def connect(address: str) -> "JobSubmissionClient":
     """A client of the job server.
 
@@ -53,8 +48,7 @@ def connect(address: str) -> "JobSubmissionClient":
     """
     from ray.job_submission import JobSubmissionClient
 
-    logging.getLogger("ray.dashboard").setLevel(logging.WARNING)  # says what it uploads
-    logging.getLogger("ray._private.runtime_env.packaging").setLevel(logging.WARNING)
+    _hush()
     with _environment_says(address), answered(address):
         return JobSubmissionClient(address)
 
@@ -102,8 +96,14 @@ def connect_from_within() -> "JobSubmissionClient":
     """A client of the job server of the cluster that runs this process."""
     from ray.job_submission import JobSubmissionClient
 
-    logging.getLogger("ray").setLevel(logging.WARNING)
+    _hush()
     return JobSubmissionClient()
+
+
+def _hush() -> None:
+    """Not what it uploads, and when a socket is closed."""
+    for name in ("dashboard.modules.job.sdk", "dashboard.modules.dashboard_sdk", "_private.runtime_env.packaging"):
+        logging.getLogger(f"ray.{name}").setLevel(logging.WARNING)
 
 
 def drivers(client: "JobSubmissionClient") -> "dict[str, JobDetails]":
