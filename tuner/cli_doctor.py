@@ -28,13 +28,16 @@ def doctor(
     env_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="With MLFLOW_TRACKING_URI, SPIKETUNE_STUDY_URL and passwords.")
     ] = None,
+    patience: Annotated[
+        float, typer.Option(metavar="SECONDS", min=1, help="For an answer of a node; who is later is told as silent.")
+    ] = 60.0,
     as_json: JsonOption = False,
 ) -> None:
     """Look for what would hinder a search: on a cluster, or on this machine alone. Exit code 1: something failed."""
-    from tuner.doctor.begin import diagnose
+    from tuner.doctor.begin import Wishes, diagnose
     from tuner.doctor.verdict import healthy
 
-    verdicts = diagnose(address, cluster, data, shared, env_file)
+    verdicts = diagnose(Wishes(address, data, shared, env_file, patience), cluster)
     if as_json:
         print_json({"healthy": healthy(verdicts), "verdicts": [verdict.as_dict() for verdict in verdicts]})
     else:

@@ -41,8 +41,21 @@ def search(
         raise typer.Exit(INTERRUPT_EXIT)
 
 
-def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="Of 127.0.0.1.")] = 5000) -> None:
-    """Show all searches in MLflow's pages."""
-    from tuner.server import serve
+def ui(
+    port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="Of 127.0.0.1; 5000 if not given, with --cluster a free one."),
+    ] = None,
+    cluster: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Of `ray up`: its head's MLflow and Ray, through ssh.")
+    ] = None,
+) -> None:
+    """Show all searches in MLflow's pages: those of this machine, or of a cluster."""
+    if cluster is not None:
+        from tuner.head import read_head
+        from tuner.tunnel import serve_tunnel
 
-    raise typer.Exit(serve(port, print_line))
+        raise typer.Exit(serve_tunnel(read_head(cluster), port, print_line))
+    from tuner.server import PORT, serve
+
+    raise typer.Exit(serve(port or PORT, print_line))

@@ -1,18 +1,16 @@
 """MLflow's own server on loopback, over the store the searches write to."""
 
 import os
-import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from data.errors import InputError, SpiketuneError
+from tuner.loopback import HOST, answers, check_free, end, interrupted_by_any_end
 from tuner.store import artifact_folder, experiment_name, tracking_uri
 
-HOST = "127.0.0.1"
+PORT = 5000
 START_S = 90  # the first start makes the database
 ENVIRONMENT = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
@@ -31,40 +29,28 @@ def serve(port: int, say: Callable[[str], None]) -> int:
     uri = tracking_uri()
     if uri.startswith(("http://", "https://")):
         raise InputError(f"MLFLOW_TRACKING_URI={uri} is a server already; open it in a browser")
-    _check_free(port)
+    check_free(port)
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", uri, "--uvicorn-opts", "--log-level warning"]  # not a line for each request
     artifacts = artifact_folder()
     if artifacts is not None:
         command += ["--default-artifact-root", artifacts.as_uri()]
     say(f"starting MLflow on {uri}")
-    with _interrupted_by_any_end():
+    with interrupted_by_any_end():
         server = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
             command, env={**os.environ, **ENVIRONMENT}, start_new_session=True
         )
         try:
             _wait_until_up(server, port)
-            say(f"http://{HOST}:{port}/{_page(uri)}  (Ctrl-C ends it)")
+            say(f"http://{HOST}:{port}/{searches_page(uri)}  (Ctrl-C ends it)")
             return server.wait()
         except KeyboardInterrupt:
             return 0
         finally:
-            _end(server)
+            end(server)
 
 
-@contextmanager
-def _interrupted_by_any_end() -> Iterator[None]:
-    """SIGTERM, and the terminal's end, do what Ctrl-C does: else the server would outlive the command."""
-    ends = (signal.SIGTERM, signal.SIGHUP)
-    previous = {number: signal.signal(number, signal.default_int_handler) for number in ends}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-def _page(uri: str) -> str:
+def searches_page(uri: str) -> str:
     """Where all searches are shown, behind the address; empty where none is recorded yet, which is MLflow's home."""
     from mlflow import MlflowClient
 
@@ -74,31 +60,10 @@ def _page(uri: str) -> str:
     return "" if known is None else page(str(known.experiment_id), SEARCHES)
 
 
-def _check_free(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            raise InputError(f"--port {port}: cannot be used ({error.strerror}); choose another") from None
-
-
 def _wait_until_up(server: subprocess.Popen[bytes], port: int) -> None:
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline and server.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex((HOST, port)) == 0:
-                return
+        if answers(port):
+            return
         time.sleep(0.2)
     raise SpiketuneError("MLflow's server did not start; what it printed stands above")
-
-
-def _end(server: subprocess.Popen[bytes]) -> None:
-    """End the server, which passes the word on, or else the process group that it and its workers are."""
-    if server.poll() is None:
-        server.terminate()
-        try:
-            server.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(server.pid, signal.SIGKILL)
-            server.wait()

@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from data.errors import InputError
 from tuner.doctor import reach
 from tuner.doctor.examine import ALL_S, Examination
-from tuner.doctor.verdict import Verdict, gathered
+from tuner.doctor.verdict import Level, Verdict, gathered
 from tuner.head import read_head
 from tuner.jobs.environment import SHARED, parse_environment
 from tuner.services.state import default_folder
@@ -16,38 +17,52 @@ from tuner.study.address import URL_VARIABLE
 _HEAD_S = ALL_S + 60.0
 
 
-def diagnose(
-    address: str | None, cluster: Path | None, dataset: str | None, shared: str | None, env_file: Path | None
-) -> list[Verdict]:
+@dataclass(frozen=True)
+class Wishes:
+    """What the user wants to have looked at."""
+
+    address: str | None = None  # Ray's; the environment's if not given
+    dataset: str | None = None  # that every node should see
+    shared: str | None = None  # a place that every node should see; the environment's if not given
+    env_file: Path | None = None  # variables to take as if they were set
+    patience_s: float = 60.0  # for an answer of a node
+
+    def as_options(self) -> list[str]:
+        """Of the command, but for the address."""
+        given = {"--data": self.dataset, "--shared": self.shared, "--env-file": self.env_file}
+        options = [word for name, value in given.items() if value for word in (name, str(value))]
+        return [*options, "--patience", f"{self.patience_s:g}"]
+
+
+def diagnose(wishes: Wishes, cluster: Path | None) -> list[Verdict]:
     """What there is to say.
 
     Args:
-        address: Ray's; the environment's if not given.
-        cluster: a cluster file; without an address the rest is examined on its head.
-        dataset: that every node should see.
-        shared: a place that every node should see; the environment's if not given.
-        env_file: variables to take as if they were set.
+        wishes: what to look at.
+        cluster: a cluster file; without an address all but the way to the head is examined there.
 
     Raises:
         InputError: an option is wrong.
     """
     found = list(reach.programs(needed=cluster is not None))
     if cluster is None:
-        return found + _here(_ray_address(address), dataset, shared, env_file)
+        return [*found, *_here(wishes)]
     head = read_head(cluster)
     found += reach.head_secrets(head)
-    found.append(reach.head_answers(head))
-    if address is not None:
-        return found + _here(_ray_address(address), dataset, shared, env_file)
-    given = {"--data": dataset, "--shared": shared, "--env-file": str(env_file) if env_file else None}
-    options = [word for name, value in given.items() if value for word in (name, value)]
-    return gathered([*found, *reach.on_the_head(head, options, _HEAD_S)])
+    way = reach.head_answers(head)
+    found.append(way)
+    if wishes.address is not None:
+        found += _here(wishes)
+    elif way.level is Level.PASS:
+        found += reach.on_the_head(head, wishes.as_options(), _HEAD_S)
+    return gathered(found)
 
 
-def _here(address: str | None, dataset: str | None, shared: str | None, env_file: Path | None) -> list[Verdict]:
-    found = list(_load(env_file or _of_the_services()))
-    place = shared or os.environ.get(SHARED) or None
-    return gathered([*found, *Examination(address, place, dataset).verdicts()])
+def _here(wishes: Wishes) -> list[Verdict]:
+    address = _ray_address(wishes.address)
+    found = list(_load(wishes.env_file or _of_the_services()))
+    place = wishes.shared or os.environ.get(SHARED) or None
+    return gathered([*found, *Examination(address, place, wishes.dataset, wishes.patience_s).verdicts()])
 
 
 def _ray_address(given: str | None) -> str | None:

@@ -9,7 +9,7 @@ from tuner.doctor.facts import ClusterFacts, MlflowFacts, Questions, StudyFacts
 from tuner.doctor.service_facts import dashboard_facts, mlflow_facts, port_of, study_facts
 from tuner.doctor.verdict import Verdict, gathered
 
-NODE_S, ALL_S = 60.0, 240.0  # a node that starts its first process beside trials takes half a minute
+ALL_S = 240.0
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,12 @@ class Examination:
     address: str | None = None  # Ray's; None: this machine alone
     shared: str | None = None
     dataset: str | None = None
-    node_s: float = NODE_S  # for an answer of a node
-    all_s: float = ALL_S
+    node_s: float = 60.0  # for an answer of a node: its first process, beside trials, may take half of it
 
     def verdicts(self) -> list[Verdict]:
         """What there is to say."""
         questions = Questions(address=self.address, shared=self.shared, dataset=self.dataset, patience_s=self.node_s)
-        facts = cluster_facts(questions, self.all_s)
+        facts = cluster_facts(questions, ALL_S)
         mlflow, study = mlflow_facts(), study_facts()
         found = list(self._of_nodes(facts, _watched(facts, mlflow, study)))
         if self.address is not None and not facts.wrong:

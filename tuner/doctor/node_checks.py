@@ -57,14 +57,7 @@ def versions(nodes: Sequence[NodeFacts]) -> Iterator[Verdict]:
 
 
 def _version_named(name: str) -> str:
-    names = {
-        "python": "Python",
-        "ray": "Ray",
-        "torch": "PyTorch",
-        "spiketune": "Spiketune",
-        "code": "the code's digest",
-    }
-    return names[name]
+    return {"python": "Python", "ray": "Ray", "torch": "PyTorch", "spiketune": "Spiketune"}.get(name, "its code")
 
 
 def _install(name: str) -> str:
