@@ -7,6 +7,7 @@ import typer
 
 from tuner.cli_model import JsonOption
 from tuner.output import print_json, print_line
+from tuner.services.spot_notice import METADATA, Provider
 
 if TYPE_CHECKING:
     from tuner.services.lifecycle import ProgramStatus
@@ -31,6 +32,9 @@ PortOption = Annotated[int, typer.Option(min=1, max=65535)]
 def start(
     state: StateOption = None,
     address: Annotated[str, typer.Option(metavar="IP", help="Of this machine in the cluster's network.")] = "127.0.0.1",
+    name: Annotated[
+        str | None, typer.Option(metavar="HOST", help="By which others call this machine, if not by --address.")
+    ] = None,
     artifacts: Annotated[
         str | None,
         typer.Option(metavar="PLACE", help="A folder or s3://BUCKET/FOLDER for MLflow's files; below --state."),
@@ -46,14 +50,17 @@ def start(
 ) -> None:
     """Start them, or what of them does not run; the folder every node sees is SPIKETUNE_SHARED's."""
     from tuner.services.lifecycle import start as start_services
-    from tuner.services.settings import Settings, check_address, check_artifacts, shared_folder
+    from tuner.services.settings import Settings, check_address, check_artifacts, check_name, shared_folder
     from tuner.services.state import state_at
 
     place = state_at(state)
     check_address(address, public)
+    check_name(name or address)
     files = artifacts or str(place.folder / "artifacts")
     check_artifacts(files)
-    settings = Settings(address, shared_folder(), files, mlflow_port, database_port, workers, keep_jobs)
+    settings = Settings(
+        address, name or address, shared_folder(), files, mlflow_port, database_port, workers, keep_jobs
+    )
     _show(start_services(place, settings, lambda text: print_line(text, on_stderr=True)), place, as_json)
 
 
@@ -89,6 +96,23 @@ def add_user(
 
     place = state_at(state)
     print_line(f"{make_user(place, read_settings(place), name)}: give it to {name}, and to nobody else")
+
+
+def watch_spot(
+    provider: Annotated[Provider, typer.Argument(help="Whose machine this is.")],
+    address: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where Ray's head listens.")],
+    node: Annotated[
+        str | None, typer.Option("--node-id", metavar="ID", help="Of the node to drain; the one on this machine.")
+    ] = None,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two questions.")] = 5,
+    metadata: Annotated[str, typer.Option(metavar="URL", help="Where the provider's metadata service is.")] = METADATA,
+) -> None:
+    """Wait for the warning that a spot machine gets before it is taken back, and drain its node."""
+    from functools import partial
+
+    from tuner.services.spot_notice import drain_node, watch
+
+    watch(provider, metadata, every, partial(drain_node, address, node), lambda text: print_line(text, on_stderr=True))
 
 
 def _show(found: "list[ProgramStatus]", state: "State", as_json: bool) -> None:

@@ -21,7 +21,7 @@ from tuner.services.remains import end_postgres
 from tuner.services.settings import Settings, check_address, check_artifacts, check_free, shared_folder
 from tuner.services.state import State, state_at, write_private
 
-SETTINGS = Settings("127.0.0.1", "/shared", "s3://bucket/runs", 5000, 5432, 2, keep_jobs=True)
+SETTINGS = Settings("127.0.0.1", "head", "/shared", "s3://bucket/runs", 5000, 5432, 2, keep_jobs=True)
 
 
 @pytest.fixture
@@ -158,8 +158,11 @@ def test_all_that_listens_is_told_the_address(configured: tuple[State, dict[str,
     _, found = configured
     words = found["mlflow"].command.split()
     assert words[words.index("--host") + 1] == "127.0.0.1"
+    assert words[words.index("--allowed-hosts") + 1].split(",")[0].strip("'") == "head:5000"
     assert "listen_addresses=127.0.0.1" in found["postgres"].command.split()
-    two = postgres.server_command(State(Path("/s")), Settings("10.0.0.5", "", "", 1, 2, 1, keep_jobs=False), Path("/b"))
+    two = postgres.server_command(
+        State(Path("/s")), Settings("10.0.0.5", "h", "", "", 1, 2, 1, keep_jobs=False), Path("/b")
+    )
     assert "listen_addresses=127.0.0.1,10.0.0.5" in two
 
 

@@ -16,7 +16,7 @@ from tuner.services.settings import LOOPBACK, Settings, check_free, read_setting
 from tuner.services.state import State
 from tuner.services.supervision import Supervisor
 
-PATIENCE_S = 300  # MLflow's first start makes its database
+PATIENCE_S = 600  # MLflow's first start makes its database, on a busy machine in minutes
 _HOPELESS = {"FATAL", "EXITED", "STOPPED", "UNKNOWN"}
 _NEEDED = ("supervisor", "psycopg", "flask_wtf")
 

@@ -3,16 +3,19 @@
 import ipaddress
 import json
 import os
+import re
 import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from data.errors import InputError
-from data.storage import is_url, open_storage
+from data.storage import is_url
 from tuner.services.state import State, check_plain, write_private
 
 LOOPBACK = "127.0.0.1"
 SHARED = "SPIKETUNE_SHARED"
+_HOST = re.compile(r"[A-Za-z0-9.:-]+")
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,7 @@ class Settings:
     """As checked."""
 
     address: str  # of this machine: loopback, or that of a private network
+    name: str  # by which others call the machine; the address, where it has no other
     shared: str  # the folder every node sees
     artifacts: str  # a folder, or the URL of an object store
     mlflow_port: int
@@ -29,8 +33,8 @@ class Settings:
 
     @property
     def host(self) -> str:
-        """The address as it stands in a URL."""
-        return f"[{self.address}]" if ":" in self.address else self.address
+        """The machine's name as it stands in a URL."""
+        return f"[{self.name}]" if ":" in self.name else self.name
 
     @property
     def tracking_uri(self) -> str:
@@ -51,6 +55,12 @@ def shared_folder() -> str:
     if not Path(given).is_dir():
         raise InputError(f"{SHARED}={given}: is no folder on this machine; mount it, or name the one that is")
     return given
+
+
+def check_name(name: str) -> None:
+    """Raise an InputError unless it can be the name of a host, or an address."""
+    if not _HOST.fullmatch(name):
+        raise InputError(f"--name {name}: must be a host's name or address, of letters, digits, dots and - only")
 
 
 def check_address(address: str, public: bool) -> None:
@@ -80,7 +90,8 @@ def check_address(address: str, public: bool) -> None:
 def check_artifacts(location: str) -> None:
     """Raise an InputError for a URL that carries a password, or a path that cannot stand where it must."""
     if is_url(location):
-        open_storage(location)
+        if urlsplit(location).password is not None:
+            raise InputError("--artifacts: the URL carries a password; give it by the environment instead")
     elif not location.startswith("/"):
         raise InputError(f"--artifacts {location}: must be an absolute path, or a URL as s3://BUCKET/FOLDER")
     check_plain("--artifacts", location.replace("://", "/", 1))
