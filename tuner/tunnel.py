@@ -15,7 +15,7 @@ from tuner.head import CONNECT_S, Head
 from tuner.loopback import HOST, answers, check_free, end, interrupted_by_any_end, usual_or_free
 
 MLFLOW, DASHBOARD = 5000, 8265
-START_S = 30.0
+START_S = 60.0
 _LONGEST_PAUSE_S = 30.0
 _SETTINGS = "~/spiketune-services/settings.json /var/lib/spiketune-services/settings.json"
 # The address that ssh came in by is the one that the cluster files of this project give to MLflow.

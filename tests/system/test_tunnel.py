@@ -51,7 +51,7 @@ class Ui:
     def said(self) -> str:
         return self._log.read_text()
 
-    def says(self, pattern: str, patience_s: float = 90) -> str:
+    def says(self, pattern: str, patience_s: float = 240) -> str:
         """Wait for it; its first group, or all of it."""
         until(lambda: re.search(pattern, self.said) is not None or self.process.poll() is not None, patience_s)
         found = re.search(pattern, self.said)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuner.doctor import node_checks, service_checks
+from tuner.doctor.asked import _lost
 from tuner.doctor.facts import (
     Answer,
     ClusterFacts,
@@ -87,6 +88,19 @@ def test_a_wrong_token_is_told_as_such() -> None:
 def test_a_silent_node_is_a_failure_that_names_it() -> None:
     verdict = one(node_checks.answering([*SOUND, NodeFacts(node="10.0.0.8", silent="no answer in 60 s")]))
     assert (verdict.level, verdict.nodes, verdict.found) == (Level.FAIL, ("10.0.0.8",), "no answer in 60 s")
+
+
+def test_a_node_that_was_lost_is_a_warning() -> None:
+    lost, rest = node_checks.answering(SOUND, ["10.0.0.8"])
+    assert (lost.level, lost.nodes, rest.level) == (Level.WARN, ("10.0.0.8",), Level.PASS)
+
+
+def test_nodes_that_are_back_or_were_meant_to_go_are_not_lost() -> None:
+    def ended(address: str, reason: int, alive: bool = False) -> dict[str, Any]:
+        return {"NodeManagerAddress": address, "Alive": alive, "DeathReason": reason}
+
+    known = [ended("10.0.0.5", 2), ended("10.0.0.5", 0, alive=True), ended("10.0.0.6", 1), ended("10.0.0.7", 2)]
+    assert _lost(known, back={"10.0.0.5"}) == ("10.0.0.7",)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,16 @@
 """Nodes that can be asked, of a Ray cluster or this machine; who does not answer in time is told, not waited for."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tuner.doctor.facts import Questions
 from tuner.doctor.node import Examiner
+
+
+_UNEXPECTED = 2  # UNEXPECTED_TERMINATION of Ray's NodeDeathInfo
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class Nodes(Protocol):
 
     names: Mapping[str, NodeName]  # by id
     silent: dict[str, str]  # id -> why
+    lost: tuple[str, ...]  # that are there no more, and nobody meant them to go
 
     def ask(self, method: str, arguments: Mapping[str, tuple[Any, ...]]) -> dict[str, Any]:
         """The answers of those among `arguments` that answer."""
@@ -38,6 +42,7 @@ class ThisMachine:
     def __init__(self) -> None:
         self.names: Mapping[str, NodeName] = {"here": NodeName("this machine")}
         self.silent: dict[str, str] = {}
+        self.lost: tuple[str, ...] = ()
 
     def ask(self, method: str, arguments: Mapping[str, tuple[Any, ...]]) -> dict[str, Any]:
         return {node: getattr(Examiner(), method)(*each) for node, each in arguments.items()}
@@ -46,20 +51,19 @@ class ThisMachine:
         return None
 
 
-@dataclass
 class RayNodes:
     """An actor on each living node of the cluster that this process is connected to."""
 
-    patience_s: float
-    names: Mapping[str, NodeName] = field(default_factory=dict)
-    silent: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
+    def __init__(self, patience_s: float) -> None:
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        living = [node for node in ray.nodes() if node["Alive"]]
-        self.names = {node["NodeID"]: _named(node) for node in living}
+        known = ray.nodes()
+        living = [node for node in known if node["Alive"]]
+        self.lost = _lost(known, {node["NodeManagerAddress"] for node in living})
+        self.patience_s = patience_s
+        self.names: Mapping[str, NodeName] = {node["NodeID"]: _named(node) for node in living}
+        self.silent: dict[str, str] = {}
         actor = ray.remote(num_cpus=0, max_restarts=0)(Examiner)
         self._actors = {
             node: actor.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote()
@@ -101,12 +105,20 @@ class RayNodes:
 
 
 def _named(node: Mapping[str, Any]) -> NodeName:
-    address, name = node["NodeManagerAddress"], node["NodeManagerHostname"]
+    address = node["NodeManagerAddress"]
+    given = node.get("NodeName") or address  # with `ray start --node-name`; the address if not given
+    name = node["NodeManagerHostname"] if given == address else given
     return NodeName(
         told=f"{address} ({name})" if name and name != address else address,
         gpus=float(node["Resources"].get("GPU", 0)),
         ports=(node["NodeManagerPort"], node["ObjectManagerPort"]),
     )
+
+
+def _lost(known: Iterable[Mapping[str, Any]], back: set[str]) -> tuple[str, ...]:
+    """Addresses of nodes that died unexpectedly, but for those that are back."""
+    dead = (node for node in known if not node["Alive"] and node.get("DeathReason") == _UNEXPECTED)
+    return tuple(sorted({node["NodeManagerAddress"] for node in dead} - back))
 
 
 def _reason(error: Exception) -> str:

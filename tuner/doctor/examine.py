@@ -42,7 +42,7 @@ class Examination:
             return
         nodes = facts.nodes
         if self.address is not None:
-            yield from node_checks.answering(nodes)
+            yield from node_checks.answering(nodes, facts.lost)
         yield from node_checks.versions(nodes)
         yield from node_checks.gpus(nodes)
         yield from node_checks.clocks(nodes)

@@ -77,6 +77,7 @@ class ClusterFacts(_Facts):
     """The nodes, and where Ray is spoken to."""
 
     nodes: tuple[NodeFacts, ...] = ()
+    lost: tuple[str, ...] = ()  # nodes that went without a word and have not come back
     gcs_port: int | None = None
     dashboard: str | None = None  # HOST:PORT
     wrong: str = ""  # why there is no cluster

@@ -51,11 +51,11 @@ def _shared(nodes: Nodes, place: str) -> dict[str, SharedFacts]:
 def _cluster(questions: Questions) -> ClusterFacts:
     try:
         with nodes_of(questions) as nodes:
-            found = gather(nodes, questions)
+            found, lost = gather(nodes, questions), nodes.lost
             gcs, dashboard = (None, None) if questions.address is None else _places()
     except (ConnectionError, RuntimeError, ValueError) as error:  # how Ray says that there is no cluster
         return ClusterFacts(wrong=(str(error).strip().splitlines() or [type(error).__name__])[0])
-    return ClusterFacts(nodes=found, gcs_port=gcs, dashboard=dashboard)
+    return ClusterFacts(nodes=found, lost=lost, gcs_port=gcs, dashboard=dashboard)
 
 
 def _places() -> tuple[int, str | None]:

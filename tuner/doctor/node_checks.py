@@ -27,8 +27,11 @@ def _asked(address: str | None) -> str:
     return "this machine" if address is None else f"Ray at {address}"
 
 
-def answering(nodes: Sequence[NodeFacts]) -> Iterator[Verdict]:
-    """Whether each node says what it was asked."""
+def answering(nodes: Sequence[NodeFacts], lost: Sequence[str] = ()) -> Iterator[Verdict]:
+    """Whether each node says what it was asked, and none was lost."""
+    for address in lost:
+        told = "was lost, and has not come back"
+        yield Verdict("nodes answer", Level.WARN, told, "look whether it is up, and start Ray there", (address,))
     silent = [node for node in nodes if node.silent]
     for node in silent:
         remedy = f"look at {node.node}: is it up, and is the project of this version installed there?"
