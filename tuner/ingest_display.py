@@ -85,10 +85,13 @@ def _repairs(entry: "ShardEntry") -> list[str]:
 
 
 def _told(progress: "IngestProgress") -> str:
-    told = f"{progress.events_per_s / 1e6:.1f} M events/s"
-    if progress.seconds_left is None or progress.done == progress.total:
-        return told
-    return f"{told}, {_time(progress.seconds_left)} left"
+    return pace(progress.events_per_s, None if progress.done == progress.total else progress.seconds_left)
+
+
+def pace(events_per_s: float, seconds_left: float | None) -> str:
+    """How fast it goes, and how long it will take where that is known."""
+    told = f"{events_per_s / 1e6:.1f} M events/s"
+    return told if seconds_left is None else f"{told}, {_time(seconds_left)} left"
 
 
 def _time(seconds: float) -> str:

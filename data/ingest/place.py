@@ -71,6 +71,18 @@ def _known_elsewhere(target: Storage) -> Iterator[Callable[[], None]]:
         yield lease.check
 
 
+def is_locked(target: Storage) -> bool:
+    """Whether an ingestion into the target seems to go on, by the file lock alone."""
+    _, lock = _places(target)
+    if not lock.exists():
+        return False
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
 def is_seen(target: Storage) -> bool:
     """Whether this machine sees the target as the one does that holds its lock."""
     return target.size(LEASE if target.local is None else _LOCK) is not None

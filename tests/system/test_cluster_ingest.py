@@ -20,7 +20,7 @@ from data.ingest.ingest import IngestOptions, ingest
 from data.ingest.place import _places
 from data.storage import open_storage
 from tests.object_store import BUCKET, KEYS, S3Server, s3_server
-from tests.system.servers import until
+from tests.system.servers import free_port, until
 
 pytestmark = pytest.mark.system
 
@@ -58,6 +58,7 @@ class Lab:
     server: S3Server
     cluster: Cluster
     nodes: list[Any]
+    jobs: str  # address of the job server
     whole: dict[str, bytes]
 
     def started(self, *arguments: str) -> "subprocess.Popen[str]":
@@ -94,10 +95,14 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         storage = open_storage(server.url("recordings"))
         for path in (home / "recordings").rglob("*.*"):
             storage.put(path, path.relative_to(home / "recordings"))
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+        (home / "nfs").mkdir()
+        patch.setenv("SPIKETUNE_SHARED", str(home / "nfs"))
+        port = free_port()
+        head = {"num_cpus": 0, "include_dashboard": True, "dashboard_host": "127.0.0.1", "dashboard_port": port}
+        cluster = Cluster(initialize_head=True, head_node_args=head)
         try:
             nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
-            yield Lab(home, server, cluster, nodes, contents(home / "whole"))
+            yield Lab(home, server, cluster, nodes, f"http://127.0.0.1:{port}", contents(home / "whole"))
         finally:
             cluster.shutdown()
 
@@ -125,6 +130,26 @@ def test_an_audit_on_the_cluster_finds_what_one_on_this_machine_does(lab: Lab) -
         assert recording.pop("read_s") >= 0
     assert here["findings"] == there["findings"]
     assert here["recordings"] == there["recordings"]
+
+
+def test_as_a_job_it_is_ingested_and_audited_and_tells_how_far_it_is(lab: Lab) -> None:
+    secrets = lab.home / "job.env"
+    secrets.write_text("".join(f"{name}={value}\n" for name, value in KEYS.items()))
+    secrets.chmod(0o600)
+    source, target = lab.server.url("recordings"), lab.server.url("sent")
+    options = ("--labels", "etram3", "--skip-damaged", "--env-file", str(secrets), "--address", lab.jobs, "--wait")
+    sent = lab.started("submit-ingest", source, target, *options)
+    said = sent.communicate(timeout=200)[0]
+    assert sent.returncode == 0, said
+    assert lab.stored("sent") == lab.whole
+    job = next(line.split()[1] for line in said.splitlines() if line.startswith("submitted "))
+    asked = lab.started("status", job, "--address", lab.jobs, "--json")
+    told = json.loads(asked.communicate(timeout=100)[0])
+    assert (told["state"], told["work"]["phase"]) == ("finished", "done")
+    asked = lab.started("results", job, "--address", lab.jobs)
+    text = asked.communicate(timeout=100)[0]
+    assert f"{RECORDINGS - 1} recordings (9 train, 4 val)" in text
+    assert "audit: error: no recording is in split 'test'" in text
 
 
 def test_killed_with_its_driver_it_goes_on_to_the_same_bytes(lab: Lab) -> None:

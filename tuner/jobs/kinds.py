@@ -9,7 +9,7 @@ from data.errors import InputError
 from tuner.jobs.order import Order
 
 # Modules, each with the functions of `Kind`; they are heavy, and imported on the cluster only.
-KINDS = {"search": "tuner.jobs.search_job"}
+KINDS = {"search": "tuner.jobs.search_job", "ingest": "tuner.jobs.ingest_job"}
 
 
 @dataclass(frozen=True)
