@@ -210,6 +210,13 @@ class Hosts:
         assert not check or done.returncode == 0, f"{name}$ {command}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
         return done
 
+    def popen(self, name: str, command: str, **environment: str) -> "subprocess.Popen[bytes]":
+        """Begin a line of bash there that goes on until it is killed, or the machine is off."""
+        silent = subprocess.DEVNULL
+        return subprocess.Popen(
+            self.machines[name].command(command, environment), stdin=silent, stdout=silent, stderr=silent
+        )
+
     def python(self, name: str, program: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a Python program there; whether it succeeds is for the caller to judge."""
         return self.run(name, f"python -c {shlex.quote(program)}", check=False, **environment)
