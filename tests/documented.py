@@ -61,6 +61,10 @@ ELSEWHERE = {
     r"make [a-z-]+": "tests/test_environment.py::test_make_alone_names_every_target",
     r"\./environment\.sh cluster": "tests/test_cluster.py::test_every_machine_installs_the_project_as_pinned",
     r"ray .*": "tests/test_cluster.py::test_rays_own_schema_and_rules_accept_it",
+    r"spiketune services .*": "tests/system/test_services.py::"
+    "test_what_a_search_writes_with_the_clients_file_can_be_read_again",
+    r"spiketune (submit|jobs|logs|stop|resume|results|keep-jobs|status night-\w+)( .*)?": "tests/system/test_jobs.py::"
+    "test_a_stopped_search_has_written_its_winner_and_is_left_alone",
     r"pip install .*": "tests/test_house.py::test_everything_that_is_installed_for_the_tests_is_pinned",
     r"python benchmarks/\w+\.py.*": "tests/test_documented_commands.py::test_documented_benchmarks_are_there",
     r"spiketune ui.*": "tests/system/test_browser.py::"

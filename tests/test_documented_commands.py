@@ -65,20 +65,21 @@ def test_the_commands_of_a_page_work_in_their_order(page: str, kit: Kit, tmp_pat
         run(tmp_path, sandbox.arguments(command), (0, 1) if subcommand(command) in FOUND_SOMETHING else (0,))
 
 
-def options_of(name: str) -> set[str]:
-    parameters = COMMANDS.commands[name].params
-    return {flag for parameter in parameters for flag in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
+def options_of(command: Any) -> set[str]:
+    flags = {flag for parameter in command.params for flag in (*parameter.opts, *parameter.secondary_opts)}
+    return flags | {"--help"}
 
 
 def unknown(line: str) -> list[str]:
     """What a command line names that the command line interface has not."""
     words = re.sub(r"[\[\]()`]|\.\.\.", " ", line).split()[1:]
-    if not words:
-        return []
-    if words[0] not in COMMANDS.commands:
-        return [words[0]]
-    flags = {flag for word in words[1:] for flag in re.findall(r"^--[a-z-]+", word)}
-    return sorted(flags - options_of(words[0]))
+    command: Any = COMMANDS
+    while words and hasattr(command, "commands"):
+        if words[0] not in command.commands:
+            return [words[0]]
+        command = command.commands[words.pop(0)]
+    flags = {flag for word in words for flag in re.findall(r"^--[a-z-]+", word)}
+    return sorted(flags - options_of(command))
 
 
 def test_every_command_of_a_block_is_known_with_its_options() -> None:
@@ -97,6 +98,9 @@ def test_unknown_commands_and_options_are_found() -> None:
     assert unknown("spiketune serach x") == ["serach"]
     assert unknown("spiketune search SPEC --data D [--tirals N] [--resume]") == ["--tirals"]
     assert unknown("spiketune show D R [--out F.png\\|.mp4]") == []
+    assert unknown("spiketune services star") == ["star"]
+    assert unknown("spiketune services stop --address A") == ["--address"]
+    assert unknown("spiketune services stop --state S") == []
 
 
 def test_every_command_is_run_or_covered_by_a_test_that_is_there() -> None:
