@@ -16,6 +16,7 @@ from tuner import (
     cli_doctor,
     cli_evaluate,
     cli_export,
+    cli_jobs,
     cli_profile,
     cli_promote,
     cli_report,
@@ -23,6 +24,7 @@ from tuner import (
     cli_search,
     cli_services,
     cli_show,
+    cli_submit_ingest,
     cli_sync,
     cli_train,
 )
@@ -54,6 +56,14 @@ for _command in (
     cli_doctor.doctor,
     cli_ablate.ablate,
     cli_sync.sync,
+    cli_jobs.submit,
+    cli_submit_ingest.submit_ingest,
+    cli_jobs.jobs,
+    cli_jobs.logs,
+    cli_jobs.stop,
+    cli_jobs.resume,
+    cli_jobs.results,
+    cli_jobs.keep_jobs,
 ):
     app.command()(_command)
 app.command("export")(cli_export.export)
@@ -61,6 +71,7 @@ app.command("show")(cli_show.show)
 app.command("data")(cli_show.data_summary)
 app.command("cache")(cli_cache.cache)
 app.add_typer(cli_services.services, name="services")
+app.command("watch-spot")(cli_services.watch_spot)
 
 
 def main() -> None:
