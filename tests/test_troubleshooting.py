@@ -39,6 +39,7 @@ PASSED_ON = {
     "model/training/run_folder.py",
     "tuner/ablation/loading.py",
     "tuner/cli_sync.py",
+    "tuner/jobs/asking.py",
     "tuner/parallel_trial.py",
     "tuner/spec/search_file.py",
     "tuner/spec/space_section.py",

@@ -3,7 +3,6 @@
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,9 +15,12 @@ from model.device import resolve_device
 from model.training.config import Compile, Precision
 from model.training.precision import resolve_precision
 from model.trial_config import TrialConfig
+from tuner.halt import Interrupted
+from tuner.shares import Sharer, shared
+from tuner.sharing import Claim
 from tuner.spec.sections import Resources
+from tuner.study.record import TrialRecord
 
-_ASK_AGAIN_S = 2.0
 _HOME = "spiketune-"
 OBJECT_STORE_BYTES = 200 * 1024 * 1024  # only the trials' job and reports travel through it
 
@@ -60,15 +62,21 @@ def _remove_homes_of_the_dead() -> None:
                 shutil.rmtree(home, ignore_errors=True)
 
 
-def settled(default: TrialConfig, resources: Resources) -> TrialConfig:
+def settled(default: TrialConfig, resources: Resources, halted: Callable[[], bool]) -> TrialConfig:
     """The configuration with `auto` settled for `training.compile` and `training.precision`, once for all trials.
 
     A worker answers, not the driver, which may run on a head without GPU or compiler.
+
+    Raises:
+        Interrupted: `halted` before any node had room.
     """
-    concurrency(resources)  # raises: a task that fits nowhere would wait for ever
     gpus = resources.gpus / resources.ranks
     resolve = ray.remote(num_cpus=resources.cpus, num_gpus=gpus, max_retries=0)(_resolve)
-    mode, precision = ray.get(resolve.remote(default))
+    answer = resolve.remote(default)
+    while not ray.wait([answer], timeout=1)[0]:
+        if halted():
+            raise Interrupted("interrupted before a worker had room for a trial; go on with --resume")
+    mode, precision = ray.get(answer)
     return default.with_leaves({"training.compile": mode.value, "training.precision": precision.value}, "auto")
 
 
@@ -78,24 +86,30 @@ def _resolve(config: TrialConfig) -> tuple[Compile, Precision]:
 
 
 def concurrency(resources: Resources) -> int:
-    """How many trials run side by side.
-
-    A cluster may start its workers only when trials ask for them, so there `max_concurrent` is taken at its word.
+    """How many trials run side by side; on a cluster, whose nodes come and go, that would have it for themselves.
 
     Raises:
-        ConfigError: not even one fits.
+        ConfigError: not even one fits on this machine.
     """
-    if os.environ.get("RAY_ADDRESS") and resources.max_concurrent:
-        return resources.max_concurrent
-    have = ray.cluster_resources()
-    fits = _room(resources, have)
-    if fits == 0:
+    fits = _room(resources, ray.cluster_resources())
+    if fits == 0 and not on_cluster():
+        have = ray.cluster_resources()
         raise ConfigError(
-            f"resources: a trial needs {_told(resources)} and {resources.gpus:g} gpus, but there are "
-            f"{have.get('CPU', 0):g} and {have.get('GPU', 0):g}; lower resources in the spec, or set "
-            "resources.max_concurrent where a cluster starts its workers on demand"
+            f"resources: a trial needs {needs(resources)}, but there are {have.get('CPU', 0):g} and "
+            f"{have.get('GPU', 0):g}; lower resources in the spec"
         )
     return min(fits, resources.max_concurrent or fits)
+
+
+def on_cluster() -> bool:
+    """Whether Ray is another's, and nodes may still come."""
+    return bool(os.environ.get("RAY_ADDRESS"))
+
+
+def needs(resources: Resources) -> str:
+    """What a trial takes, for messages."""
+    each = f" ({resources.cpus} for each of {resources.ranks} processes)" if resources.ranks > 1 else ""
+    return f"{resources.all_cpus} cpus{each} and {resources.gpus:g} gpus"
 
 
 def _room(resources: Resources, have: Mapping[str, float]) -> int:
@@ -103,34 +117,71 @@ def _room(resources: Resources, have: Mapping[str, float]) -> int:
     return min(fits, int(have.get("GPU", 0) / resources.gpus + 1e-9)) if resources.gpus else fits
 
 
-def room(resources: Resources) -> Callable[[], int]:
-    """How many trials may run now: asked again and again, for nodes come and go.
+@contextmanager
+def room(resources: Resources, search: str) -> Iterator["Room"]:
+    """The room that a search has: this machine, or its share of a cluster.
 
     Raises:
-        ConfigError: at once, if not even one fits, nor could on a cluster that grows.
+        ConfigError: not even one trial fits on this machine.
     """
-    concurrency(resources)
-    asked: tuple[float, int] | None = None
-
-    def now() -> int:
-        nonlocal asked
-        if asked is None or time.monotonic() - asked[0] > _ASK_AGAIN_S:
-            asked = (time.monotonic(), _fits(resources))
-        return asked[1]
-
-    return now
+    found = Room(resources)
+    if not on_cluster():
+        yield found
+        return
+    with shared(search, found.claim) as found.sharer:
+        yield found
 
 
-def _fits(resources: Resources) -> int:
-    if not os.environ.get("RAY_ADDRESS"):
-        return concurrency(resources)
-    # On a cluster one more than fits: the trial that waits is what makes an autoscaler start a node.
-    return resources.max_concurrent or _room(resources, ray.cluster_resources()) + 1
+class Room:
+    """How many trials of a search may run now: asked again and again, for nodes and other searches come and go.
 
+    A listener of the search, to know how many do.
+    """
 
-def _told(resources: Resources) -> str:
-    each = f" ({resources.cpus} for each of {resources.ranks} processes)" if resources.ranks > 1 else ""
-    return f"{resources.all_cpus} cpus{each}"
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._busy: set[int] = set()
+        self._wants: int | None = None
+        self._whole = concurrency(resources)
+        self.sharer: Sharer | None = None  # None: nobody is asked
+
+    def __call__(self) -> int:
+        """So many."""
+        most = self._resources.max_concurrent
+        if self.sharer is None or self.sharer.share is None:
+            return self._whole
+        if most is not None and self.sharer.alone:
+            return most  # at its word: a cluster may start its workers only when trials ask for them
+        return self.sharer.share.trials + self.sharer.share.more
+
+    def wants(self, trials: int | None) -> None:
+        """The search has work for so many, and what is more may be others'; None: for all that there is."""
+        self._wants = trials
+
+    def is_shared(self) -> bool:
+        """Whether other searches would have what this one does not use."""
+        return self.sharer is not None and not self.sharer.alone
+
+    def claim(self) -> Claim:
+        """What the search asks of the cluster."""
+        fits = _room(self._resources, ray.cluster_resources())
+        weight, most = self._resources.priority.weight, self._resources.max_concurrent
+        return Claim(weight, fits, len(self._busy), most, self._wants)
+
+    def started(self, trial: TrialRecord) -> None:
+        """Count a trial that a worker has taken up."""
+        self._busy.add(trial.number)
+
+    def reported(self, trial: TrialRecord, metrics: Mapping[str, float]) -> None:
+        """Nothing."""
+
+    def waiting(self, trial: TrialRecord) -> None:
+        """Count no more a trial that has left its worker."""
+        self._busy.discard(trial.number)
+
+    def ended(self, trial: TrialRecord) -> None:
+        """As `waiting`."""
+        self._busy.discard(trial.number)
 
 
 def of_the_trial(resources: Resources) -> dict[str, float]:

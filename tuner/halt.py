@@ -9,9 +9,14 @@ from typing import Any
 
 from ray import tune
 
+from data.errors import TrainingError
 from tuner.study.record import TrialRecord, TrialState
 
 INTERRUPTED = "interrupted"
+
+
+class Interrupted(TrainingError):  # noqa: N818 - what became of it
+    """A search was asked to end before it had begun with anything."""
 
 
 class Halt(tune.Stopper):

@@ -6,13 +6,14 @@ snapshots.
 """
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from ray import tune
 from ray.tune.search import Searcher
 
+from tuner.cluster import Room
 from tuner.endings import ending
 from tuner.engine import Engine
 from tuner.halt import Halt
@@ -50,7 +51,7 @@ class Listener(Protocol):
 class StudySearcher(LeftOutOfSnapshots, Searcher):
     """Gives Ray what the engine has for a free worker."""
 
-    def __init__(self, engine: Engine, folder: Path, workers: Callable[[], int]) -> None:
+    def __init__(self, engine: Engine, folder: Path, workers: Room) -> None:
         super().__init__(metric=tune.result.DEFAULT_METRIC, mode="max")
         self._engine = engine
         self._folder = folder
@@ -61,6 +62,7 @@ class StudySearcher(LeftOutOfSnapshots, Searcher):
         if self._engine.running >= self._workers():
             return None
         record = self._engine.next()
+        self._workers.wants(None if record is not None else self._engine.running)
         if record is None:
             return str(Searcher.FINISHED) if self._engine.finished else None
         files = None if record.files is None else str(self._folder / record.files)

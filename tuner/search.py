@@ -13,7 +13,7 @@ from data.manifest import Split
 from model.prediction import Validation
 from model.training.run import train
 from tuner.assembly import engine_of, scheduler_of
-from tuner.cluster import of_the_trial, ray_running, room, settled
+from tuner.cluster import Room, concurrency, needs, of_the_trial, ray_running, room, settled
 from tuner.display import Display
 from tuner.front_figure import write_front
 from tuner.halt import INTERRUPTED, Halt
@@ -122,17 +122,22 @@ class _Search:
             self.display.say(f"search {self.identity.search_id}, results in {self.folder}; starting Ray")
             stack.enter_context(ray_running(self.folder / LOG_FILE))
             study = Study.resume(self.folder, self.spec, self.identity.search_id)
+            if concurrency(self.spec.file.resources) == 0:
+                self.display.say(
+                    f"no node has room for a trial, which needs {needs(self.spec.file.resources)}; waiting"
+                )
+            # Before anything is asked of a worker: others give way to a search that they know of.
+            workers = stack.enter_context(room(self.spec.file.resources, self.identity.search_id))
             if study.trials():
                 default = self.spec.default.with_leaves(study.default, self.identity.search_id)
             else:
-                default = settled(self.spec.default, self.spec.file.resources)
+                default = settled(self.spec.default, self.spec.file.resources, halt.stop_all)
                 study.set_default(default.leaves())
             self.spec = dataclasses.replace(self.spec, default=default)
             self.job = dataclasses.replace(self.job, default=default)
-            return self._record(study, halt)
+            return self._record(study, halt, workers)
 
-    def _record(self, study: Study, halt: Halt) -> SearchResult:
-        workers = room(self.spec.file.resources)
+    def _record(self, study: Study, halt: Halt, workers: Room) -> SearchResult:
         scheduler = scheduler_of(self.spec)
         ledger = Ledger(self.spec, study.clock_s)
         observations = [one for earlier in self.earlier for one in earlier.observations]
@@ -146,12 +151,12 @@ class _Search:
         self.display.restore(study.trials())
         progress = Progress(self.spec, study, scheduler, ledger, workers, self.display.say)
         meter = Meter(self.spec.file.budget.prices, self.spec.file.resources)
-        listeners: list[Listener] = [tracker, self.display, progress]
+        listeners: list[Listener] = [workers, tracker, self.display, progress]
         if self.refresher is not None:
             listeners.append(self.refresher)
         events = TrialEvents(engine, study, halt, meter, self.folder, listeners)
         try:
-            self._tune(StudySearcher(engine, self.folder.absolute(), workers), events, halt, workers())
+            self._tune(StudySearcher(engine, self.folder.absolute(), workers), events, halt, workers)
         except BaseException:
             halt.reason = halt.reason or "the search itself failed"
             raise
@@ -179,15 +184,15 @@ class _Search:
         why = self.refresher.finish(examined=result.halted is None)
         return [] if why is None else [why]
 
-    def _tune(self, searcher: StudySearcher, events: TrialEvents, halt: Halt, workers: int) -> None:
+    def _tune(self, searcher: StudySearcher, events: TrialEvents, halt: Halt, workers: Room) -> None:
         # Ray's own snapshots are of no use here, and cost more the longer a search is.
         os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = str(MANY)
-        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(workers, 1))  # started side by side; the searcher counts
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(workers(), 1))  # started side by side; the searcher counts
         tuner = tune.Tuner(
             tune.with_resources(tune.with_parameters(run_trial, job=self.job), of_the_trial(self.spec.file.resources)),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                scheduler=RayScheduler(events.take),
+                scheduler=RayScheduler(events.take, workers.is_shared),
                 num_samples=MANY,
                 reuse_actors=True,  # a fresh worker costs 3 to 4 s of imports a trial
                 trial_name_creator=_trial_name,

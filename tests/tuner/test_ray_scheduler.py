@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,8 +17,9 @@ from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
+from ray.tune.utils.object_cache import _ObjectCache
 
-from tuner.ray_scheduler import RayScheduler
+from tuner.ray_scheduler import IDLE_S, RayScheduler
 from tuner.schedulers.build import build_scheduler
 from tuner.schedulers.decision import Decision, Past, Rung, Scheduler
 from tuner.schedulers.names import SchedulerName
@@ -291,3 +293,42 @@ def test_an_ended_trial_holds_no_running_averages(run: Run) -> None:
 )
 def test_a_pause_ends_rays_trial_as_a_stop_does(decision: Decision, rays: str) -> None:
     assert RayScheduler(lambda *_: decision).on_trial_result(None, None, {}) == rays
+
+
+class Cache:
+    """The workers that Ray keeps for trials to come."""
+
+    def __init__(self, workers: list[Any]) -> None:
+        self.workers = workers
+
+    @property
+    def num_cached_objects(self) -> int:
+        return len(self.workers)
+
+    def flush_cached_objects(self, force_all: bool) -> list[Any]:
+        assert force_all
+        taken, self.workers = self.workers, []
+        return taken
+
+
+@pytest.mark.parametrize(("is_shared", "pending", "removed"), [(True, False, 1), (True, True, 0), (False, False, 0)])
+def test_a_worker_without_work_is_given_back_where_others_wait(is_shared: bool, pending: bool, removed: int) -> None:
+    """Ray itself would keep it, with all that it has reserved, until the search ends."""
+    now, gone = [0.0], []
+    worker = SimpleNamespace(set_on_stop=lambda _: None, set_on_error=lambda _: None)
+    cache = Cache([worker])
+    inner = SimpleNamespace(_actor_cache=cache, _remove_actor=lambda tracked_actor: gone.append(tracked_actor))
+    trials = [SimpleNamespace(status=Trial.PENDING)] if pending else []
+    controller = SimpleNamespace(_tune_controller=inner, get_live_trials=lambda: trials)
+    scheduler = RayScheduler(lambda *_: Decision.CONTINUE, lambda: is_shared, lambda: now[0])
+    scheduler.choose_trial_to_run(controller)
+    assert gone == []  # the next trial may be about to come
+    now[0] = IDLE_S
+    scheduler.choose_trial_to_run(controller)
+    assert gone == [worker] * removed
+
+
+def test_ray_still_keeps_its_workers_where_they_are_given_back_from() -> None:
+    assert hasattr(TuneController, "_remove_actor")
+    assert hasattr(_ObjectCache, "flush_cached_objects")
+    assert hasattr(_ObjectCache, "num_cached_objects")

@@ -61,7 +61,7 @@ def _wait(client: "JobSubmissionClient", question: str) -> str:
         while not client.get_job_status(question).is_terminal():
             if time.monotonic() > until:
                 client.stop_job(question)
-                raise ClusterError(f"its head gave no answer in {_PATIENCE_S:.0f} s; look at `ray status`")
+                raise ClusterError(f"the cluster's head gives no answer in {_PATIENCE_S:.0f} s; look at `ray status`")
             time.sleep(_LOOK_S)
         return client.get_job_logs(question)
     finally:
@@ -75,7 +75,7 @@ def _answer(printed: str) -> dict[str, Any]:
     found = [line for line in printed.splitlines() if line.startswith(MARK)]
     if not found:
         last = "\n".join(printed.strip().splitlines()[-_TOLD:])
-        raise ClusterError(f"its head gave no answer; its last words:\n{last}")
+        raise ClusterError(f"the cluster's head has not answered; look at its last words: {last}")
     answer: dict[str, Any] = json.loads(found[-1].removeprefix(MARK))
     if "wrong" in answer:
         raise InputError(answer["wrong"])

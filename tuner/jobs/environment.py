@@ -40,7 +40,7 @@ def parse_environment(text: str, file: Path) -> dict[str, str]:
         InputError: a line is no KEY=VALUE.
     """
     found: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         try:

@@ -24,13 +24,16 @@ def folder_of(work: Work) -> Path:
 def run(work: Work) -> str | None:
     """Search, or go on; why it was halted, if a signal asked for that."""
     from tuner.display import show_result
-    from tuner.halt import INTERRUPTED
+    from tuner.halt import INTERRUPTED, Interrupted
     from tuner.search import run_search
     from tuner.spec.search_spec import load_spec
 
     folder, dataset = folder_of(work), str(work.order.settings["dataset"])
     _wait_for(folder)
-    result = run_search(load_spec(work.package / SPEC_FILE), dataset, folder, resume=True)
+    try:
+        result = run_search(load_spec(work.package / SPEC_FILE), dataset, folder, resume=True)
+    except Interrupted:
+        return INTERRUPTED
     show_result(plain_console(), result, dataset)
     return INTERRUPTED if result.halted == INTERRUPTED else None
 

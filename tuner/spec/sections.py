@@ -72,6 +72,19 @@ def _refuse_unread(given: Sampler | Scheduler, role: str, unread: Iterable[str])
         raise ValueError(f"{key} is not read by the {role} '{given.name.value}'; remove it")
 
 
+class Priority(StrEnum):
+    """Which part of a cluster a search has beside others."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+
+    @property
+    def weight(self) -> int:
+        """A search of twice the weight has twice the trials at a time."""
+        return {Priority.LOW: 1, Priority.NORMAL: 2, Priority.HIGH: 4}[self]
+
+
 class Resources(Config):
     """What one trial takes."""
 
@@ -79,6 +92,7 @@ class Resources(Config):
     gpus: float = Field(default=0, ge=0)  # a share of one, or whole ones; of all its processes together
     processes: int | None = Field(default=None, ge=1)  # that train it on parts of each batch; null: one for each GPU
     max_concurrent: int | None = Field(default=None, ge=1)  # trials at a time; null (auto) runs as many as fit
+    priority: Priority = Priority.NORMAL  # beside other searches of a cluster
 
     @model_validator(mode="before")
     @classmethod
