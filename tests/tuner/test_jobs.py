@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from typer.testing import CliRunner
 
 from data.errors import InputError
 from tuner.cli import app
-from tuner.jobs import keeper
+from tuner.jobs import drive, keeper
 from tuner.jobs.client import Client, Job, JobStatus
 from tuner.jobs.environment import load_from, parse_environment, read_environment, shared_folder
 from tuner.jobs.fate import GRACE_S, Fate, fate_of
@@ -394,6 +395,87 @@ def test_a_second_keeper_is_refused(records: Records, monkeypatch: pytest.Monkey
     assert said == [
         "http://127.0.0.1:1: no Ray job server answers there; give --address, or open a tunnel to the head's port 8265"
     ]
+
+
+def fails() -> str | None:
+    raise InputError("no such dataset; give another")
+
+
+def breaks() -> str | None:
+    raise ZeroDivisionError("by nothing")
+
+
+@pytest.mark.parametrize(
+    ("does", "wanted", "code", "ending", "why"),
+    [
+        (lambda: None, True, 0, Ending.FINISHED, None),
+        (lambda: "interrupted", False, 0, Ending.STOPPED, None),
+        (lambda: "interrupted", True, 143, None, None),  # the machine is going down: another attempt may follow
+        (fails, True, 1, Ending.FAILED, "no such dataset; give another"),
+        (breaks, True, 1, Ending.FAILED, "ZeroDivisionError: by nothing"),
+        (fails, False, 1, Ending.STOPPED, "no such dataset; give another"),
+    ],
+)
+def test_a_driver_writes_down_how_its_job_ended(
+    records: Records,
+    monkeypatch: pytest.MonkeyPatch,
+    does: Callable[[], str | None],
+    wanted: bool,
+    code: int,
+    ending: Ending | None,
+    why: str | None,
+) -> None:
+    def run(_: Any) -> str | None:
+        if not wanted:
+            records.write(records.read(JOB).stopped())
+        return does()
+
+    assert drive_attempt(records, monkeypatch, run) == code
+    record = records.read(JOB)
+    assert (record.ending, record.why) == (ending, why)
+    assert record.begun_s is not None
+    assert f"attempt 1 of {JOB} on " in records.log(JOB).read_text()
+
+
+def drive_attempt(records: Records, monkeypatch: pytest.MonkeyPatch, run: Callable[[Any], str | None]) -> int:
+    monkeypatch.setenv("SPIKETUNE_SHARED", str(records.shared))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(drive, "kind_of", lambda _: SimpleNamespace(run=run))
+    if not records.knows(JOB):
+        with packed(ORDER, None) as package:
+            records.keep_package(JOB, package.folder)
+        records.write(SENT)
+    monkeypatch.chdir(records.package(JOB))
+    return drive.main(JOB, 1)
+
+
+def test_a_driver_that_another_has_replaced_does_nothing(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    with packed(ORDER, None) as package:
+        records.keep_package(JOB, package.folder)
+    records.write(SENT.again(lost=0))
+    assert drive_attempt(records, monkeypatch, lambda _: pytest.fail("has run")) == 0
+    assert records.read(JOB).begun_s is None
+
+
+def test_a_driver_that_was_replaced_meanwhile_leaves_the_record_alone(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(_: Any) -> None:
+        records.write(records.read(JOB).again(lost=0))
+
+    assert drive_attempt(records, monkeypatch, run) == 0
+    assert (records.read(JOB).attempt, records.read(JOB).ending) == (2, None)
+
+
+def test_a_driver_whose_head_has_died_has_not_failed_by_itself(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(_: Any) -> None:
+        monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # nobody is there
+        raise RuntimeError("lost the connection")
+
+    assert drive_attempt(records, monkeypatch, run) == 137
+    assert records.read(JOB).ending is None
 
 
 @pytest.fixture

@@ -37,40 +37,42 @@ def _attempt(records: Records, job: str, attempt: int) -> int:
         if record.attempt != attempt or record.ending is not None or not record.wanted:
             _say(f"attempt {attempt} of {job} is not wanted any more")
             return 0
-        records.write(record.begun(this_node()))
+        record = record.begun(this_node())
+        records.write(record)
     _say(f"attempt {attempt} of {job} on {this_node()}")
     work = records.undertaking(job)
     os.chdir(records.shared)  # what is written below ./runs outlives the working directory
     try:
         why = kind_of(work.order).run(work)
     except SpiketuneError as error:
-        return _failed(records, job, str(error))
+        return _failed(records, record, str(error))
     except Exception as error:  # noqa: BLE001 - whatever it is, the record must tell
         traceback.print_exc()
-        return _failed(records, job, f"{type(error).__name__}: {error}")
-    return _over(records, job, why)
-
-
-def _over(records: Records, job: str, why: str | None) -> int:
-    with records.held(job):
-        record = records.read(job)
-        if why is None:
-            records.write(record.ended(Ending.FINISHED))
-            return 0
-        if record.wanted:  # the machine is going down
-            return _INTERRUPTED
-        records.write(record.ended(Ending.STOPPED))
+        return _failed(records, record, f"{type(error).__name__}: {error}")
+    if why is None:
+        _end(records, record, Ending.FINISHED)
         return 0
+    _say(f"ended early: {why}")
+    if records.read(job).wanted:  # it was not the user: the machine is going down
+        return _INTERRUPTED
+    _end(records, record, Ending.STOPPED)
+    return 0
 
 
-def _failed(records: Records, job: str, why: str) -> int:
+def _failed(records: Records, record: Record, why: str) -> int:
     _say(f"spiketune: {why}")
     if not _head_lives():
         return _HEAD_LOST
-    with records.held(job):
-        record: Record = records.read(job)
-        records.write(record.ended(Ending.FAILED, why) if record.wanted else record.ended(Ending.STOPPED))
+    _end(records, record, Ending.FAILED if records.read(record.job).wanted else Ending.STOPPED, why)
     return 1
+
+
+def _end(records: Records, mine: Record, ending: Ending, why: str | None = None) -> None:
+    """Write down how the job ended, unless another attempt has taken over."""
+    with records.held(mine.job):
+        record = records.read(mine.job)
+        if record.attempt == mine.attempt:
+            records.write(record.ended(ending, why))
 
 
 def _head_lives() -> bool:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from data.errors import InputError
+from data.errors import InputError, SpiketuneError
 from tuner.jobs.fate import Fate, ending_of, fate_of
-from tuner.jobs.ray_jobs import connect, drivers, start_driver
+from tuner.jobs.ray_jobs import answered, connect, drivers, start_driver
 from tuner.jobs.record import Ending, Record, Records
 
 if TYPE_CHECKING:
@@ -33,14 +33,19 @@ def keep(records: Records, address: str, say: Say, *, once: bool = False) -> Non
         lock.acquire()
     except Timeout:
         raise InputError(f"{records.folder}: another keeper looks after these jobs; stop it first") from None
+    told = ""
     try:
         while True:
             try:
-                look(records, connect(address), say)
-            except (InputError, RuntimeError, OSError) as error:  # Ray is being restarted, or the folder is away
+                with answered(address):
+                    look(records, connect(address), say)
+                told = ""
+            except (SpiketuneError, OSError) as error:  # Ray is being restarted, or the folder is away
                 if once:
                     raise
-                say(str(error))
+                if str(error) != told:  # once is enough, however long it lasts
+                    say(str(error))
+                told = str(error)
             if once:
                 return
             time.sleep(EVERY_S)
@@ -51,18 +56,21 @@ def keep(records: Records, address: str, say: Say, *, once: bool = False) -> Non
 def look(records: Records, client: "JobSubmissionClient", say: Say) -> None:
     """Look at every job once, and do what is to be done."""
     known = drivers(client)
-    for seen in records.all():
-        if seen.ending is not None:
-            continue
-        with records.held(seen.job):
-            record = records.read(seen.job)
-            if record.attempt == seen.attempt:  # otherwise somebody was quicker
-                _look_after(records, client, record, known.get(record.submission), say)
+    for job in records.jobs():
+        try:
+            if records.read(job).ending is None:
+                with records.held(job):
+                    _look_after(records, client, records.read(job), known, say)
+        except InputError as error:  # a damaged record must not keep the others from being looked after
+            say(str(error))
 
 
 def _look_after(
-    records: Records, client: "JobSubmissionClient", record: Record, driver: "JobDetails | None", say: Say
+    records: Records, client: "JobSubmissionClient", record: Record, known: "dict[str, JobDetails]", say: Say
 ) -> None:
+    driver = known.get(record.submission)
+    if fate_of(record, driver) in (Fate.LOST, Fate.KILLED):  # unless somebody has resumed it since Ray was asked
+        driver = drivers(client).get(record.submission)
     fate = fate_of(record, driver)
     ending = ending_of(fate)
     if record.ending is None and ending is not None:

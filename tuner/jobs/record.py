@@ -112,9 +112,17 @@ class Records:
         """
         return cls(shared_folder())
 
+    def jobs(self) -> list[str]:
+        """The ids of all jobs."""
+        return sorted(path.stem for path in self.folder.glob("*.json") if is_job(path.stem))
+
     def all(self) -> list[Record]:
-        """Every job, oldest first."""
-        found = [self.read(path.stem) for path in self.folder.glob("*.json") if is_job(path.stem)]
+        """Every job, oldest first.
+
+        Raises:
+            InputError: one of the records cannot be read.
+        """
+        found = [self.read(job) for job in self.jobs()]
         return sorted(found, key=lambda record: record.submitted_s)
 
     def read(self, job: str) -> Record:

@@ -22,14 +22,15 @@ def folder_of(work: Work) -> Path:
 
 
 def run(work: Work) -> str | None:
-    """Search, or go on; why it was halted, if a signal asked for that."""
+    """Search, or go on; why it ended early, if a signal asked for that or another driver has it."""
     from tuner.display import show_result
     from tuner.halt import INTERRUPTED, Interrupted
     from tuner.search import run_search
     from tuner.spec.search_spec import load_spec
 
     folder, dataset = folder_of(work), str(work.order.settings["dataset"])
-    _wait_for(folder)
+    if not _is_free(folder):
+        return f"{folder}: another driver has it still"
     try:
         result = run_search(load_spec(work.package / SPEC_FILE), dataset, folder, resume=True)
     except Interrupted:
@@ -38,11 +39,14 @@ def run(work: Work) -> str | None:
     return INTERRUPTED if result.halted == INTERRUPTED else None
 
 
-def _wait_for(folder: Path) -> None:
-    """An earlier attempt may still be dying."""
+def _is_free(folder: Path) -> bool:
+    """Whether no other driver has the search; an earlier attempt may still be dying."""
     until = time.monotonic() + _LEASE_S
-    while held_since(folder) is not None and time.monotonic() < until:
+    while held_since(folder) is not None:
+        if time.monotonic() > until:
+            return False
         time.sleep(1)
+    return True
 
 
 def status(work: Work) -> Told:
