@@ -149,7 +149,7 @@ class Room:
         """So many."""
         most = self._resources.max_concurrent
         if self.sharer is None or self.sharer.share is None:
-            return self._whole
+            return max(self._whole, 1)
         if most is not None and self.sharer.alone:
             return most  # at its word: a cluster may start its workers only when trials ask for them
         return self.sharer.share.trials + self.sharer.share.more

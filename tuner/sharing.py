@@ -59,7 +59,7 @@ def shares(claims: Sequence[Claim]) -> list[Share]:
             continue  # a search with smaller trials may still find room
         given[index], free = given[index] + 1, free - _size(claim)
         heapq.heappush(waiting, (_need(claim, given[index]), index))
-    hungry = [claim.busy < min(count, claim.fits) for claim, count in zip(claims, given, strict=True)]
+    hungry = [claim.busy < count for claim, count in zip(claims, given, strict=True)]
     found = []
     for index, claim in enumerate(claims):
         others_hungry = any(hungry[:index] + hungry[index + 1 :])
