@@ -126,7 +126,10 @@ def _keep(head: Head, forwards: Sequence[Forward], say: Callable[[str], None]) -
             end(tunnel.process)
             reason = tunnel.last_words()
         if not was_up:
-            raise SpiketuneError(f"the tunnel to {head.user}@{head.host} cannot be made: {reason}")
+            raise SpiketuneError(
+                f"the tunnel to {head.user}@{head.host} cannot be made: {reason}; `spiketune doctor --cluster` tells "
+                "whether the head lets us in, and the head's sshd must allow TCP forwarding"
+            )
         say(f"the tunnel broke ({reason}); again in {pause_s:.0f} s")
         time.sleep(pause_s)
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 from tuner.doctor.facts import Questions
 from tuner.doctor.node import Examiner
 
-
 _UNEXPECTED = 2  # UNEXPECTED_TERMINATION of Ray's NodeDeathInfo
 
 

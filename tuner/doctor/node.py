@@ -51,8 +51,9 @@ class Examiner:
 
     def write(self, place: str, name: str, text: str) -> str:
         """Write a small file in the shared place; what went wrong."""
+        if not is_url(place) and not Path(place).expanduser().is_dir():
+            return f"{place} is no folder there"  # writing would make it, as where a network disk is not mounted
         try:
-            _check_folder(place)
             open_storage(place).write(text.encode(), PurePosixPath(name))
         except (SpiketuneError, OSError) as error:
             return str(error)
@@ -82,12 +83,6 @@ class Examiner:
             return DatasetFacts(digest=Dataset.open(location).digest).model_dump()
         except (SpiketuneError, OSError) as error:
             return DatasetFacts(wrong=str(error)).model_dump()
-
-
-def _check_folder(place: str) -> None:
-    """Writing would make a folder that is missing, as where a network disk is not mounted."""
-    if not is_url(place) and not Path(place).expanduser().is_dir():
-        raise SpiketuneError(f"{place} is no folder there")
 
 
 def _versions() -> dict[str, str]:

@@ -36,7 +36,7 @@ def _reason(error: Exception) -> str:
     """Without what libraries wrap around it."""
     inner = error.args[0] if error.args else error
     reason = getattr(inner, "reason", None) or inner
-    return str(reason).rpartition(": ")[2].rstrip(")'\"") or type(error).__name__
+    return str(reason).rpartition(": ")[2].rstrip("'\"") or type(error).__name__
 
 
 def dashboard_facts(place: str) -> Answer:
@@ -95,6 +95,8 @@ def _write_and_undo(url: str) -> tuple[str, str]:
         return _first_line(error), ""
     with connection:
         try:
+            if engine.dialect.name == "sqlite":
+                connection.exec_driver_sql("BEGIN IMMEDIATE")  # Python begins none before a table is made
             connection.execute(sqlalchemy.text(f"CREATE TABLE {_TABLE} (number INTEGER)"))
             connection.execute(sqlalchemy.text(f"INSERT INTO {_TABLE} VALUES (1)"))  # noqa: S608 - a fixed name
         except SQLAlchemyError as error:
