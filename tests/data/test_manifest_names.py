@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
@@ -30,6 +30,7 @@ def accepts(rule: TypeAdapter[str], text: str) -> bool:
         return False
 
 
+@settings(deadline=None)
 @given(st.lists(STEPS, max_size=6).map("/".join) | st.text(max_size=12))
 def test_a_name_that_is_accepted_names_a_file_directly_in_its_folder(name: str) -> None:
     if accepts(NAMES, name):
@@ -38,6 +39,7 @@ def test_a_name_that_is_accepted_names_a_file_directly_in_its_folder(name: str) 
         assert Path(place.as_posix()).resolve().parent == Path("/dataset/val")
 
 
+@settings(deadline=None)
 @given(st.lists(STEPS, max_size=6).map("/".join) | st.text(max_size=12))
 def test_a_path_that_is_accepted_stays_below_the_folder(path: str) -> None:
     if accepts(PATHS, path):

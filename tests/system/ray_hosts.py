@@ -18,7 +18,7 @@ EDITS = {
 UP = {"RAY_AUTH_MODE": "token", "RAY_UP_enable_autoscaler_v2": "0"}
 NAME_OF = {address: name for name, address in ADDRESS.items()}
 JOBS = "http://127.0.0.1:8265"
-PATIENCE_S = 240  # until Ray has noticed, started or ended something, on two busy cores
+PATIENCE_S = 500  # until Ray has noticed, started or ended something, on two busy cores
 _NODES = """
 import json, pathlib, urllib.request
 token = pathlib.Path.home().joinpath(".ray/auth_token").read_text().strip()
