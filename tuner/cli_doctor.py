@@ -26,7 +26,11 @@ def doctor(
         str | None, typer.Option(metavar="PLACE", help="That every node should see; SPIKETUNE_SHARED if not given.")
     ] = None,
     env_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="With MLFLOW_TRACKING_URI, SPIKETUNE_STUDY_URL and passwords.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="With MLFLOW_TRACKING_URI, SPIKETUNE_STUDY_URL and passwords; with --cluster, of the head.",
+        ),
     ] = None,
     patience: Annotated[
         float, typer.Option(metavar="SECONDS", min=1, help="For an answer of a node; who is later is told as silent.")

@@ -13,7 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.system.servers import free_port
+
 ROOT = Path(__file__).parent.parent.parent
+HELPERS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
 _MARK = "done: "
 
 
@@ -26,7 +29,8 @@ class RayCluster:
 
     def add(self, **node: Any) -> None:
         """Add a node, with the arguments of ray.cluster_utils; the first is the head."""
-        self.address = self._order({"do": "add", "node": node})
+        # With ports of their own Ray does not give up a node whose helpers take more than 15 s to tell theirs.
+        self.address = self._order({"do": "add", "node": {name: free_port() for name in HELPERS} | node})
 
     def freeze(self) -> None:
         """Stop the raylet of the node that was added last, as a machine that hangs."""

@@ -155,7 +155,7 @@ def test_a_healthy_cluster_passes(lab: Lab) -> None:
     assert {each.check for each in lab.healthy if each.level is Level.FAIL} == set()
     assert {each.check for each in lab.healthy} >= {
         "cluster", "nodes answer", "versions", "GPUs", "clocks", "disk", "shared storage", "dataset", "secret files",
-        "token", "job server", "MLflow", "MLflow's door", "database",
+        "ports", "token", "job server", "MLflow", "MLflow's door", "database",
     }  # fmt: skip
 
 
@@ -165,7 +165,7 @@ def test_the_line_of_rays_own_ports_is_a_warning_where_a_token_guards_them(lab: 
 
 def test_a_node_with_other_code_is_found(lab: Lab) -> None:
     verdict = lab.found("versions")
-    assert verdict.found.startswith("its code is ")
+    assert verdict.found.startswith("code is ")
     assert ", while most have " in verdict.found
     assert len(verdict.nodes) == 1
     assert "(sick)" in verdict.nodes[0]

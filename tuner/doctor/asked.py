@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -144,5 +144,4 @@ def nodes_of(questions: Questions) -> Iterator[Nodes]:
     try:
         yield RayNodes(questions.patience_s)
     finally:
-        with suppress(Exception):  # what was to be known is known
-            ray.shutdown()
+        ray.shutdown()

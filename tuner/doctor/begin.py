@@ -48,7 +48,7 @@ def diagnose(wishes: Wishes, cluster: Path | None) -> list[Verdict]:
     if cluster is None:
         return [*found, *_here(wishes)]
     head = read_head(cluster)
-    found += reach.head_secrets(head)
+    found += reach.secrets_here(head)
     way = reach.head_answers(head)
     found.append(way)
     if wishes.address is not None:
@@ -91,4 +91,4 @@ def _load(file: Path | None) -> Iterator[Verdict]:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"--env-file {file}: cannot be read ({error}); give a file with lines KEY=VALUE") from None
     os.environ.update(parse_environment(text, file))
-    yield from reach.env_file(file, mode)
+    yield from reach.private(file, mode)

@@ -60,7 +60,7 @@ def versions(nodes: Sequence[NodeFacts]) -> Iterator[Verdict]:
 
 
 def _version_named(name: str) -> str:
-    return {"python": "Python", "ray": "Ray", "torch": "PyTorch", "spiketune": "Spiketune"}.get(name, "its code")
+    return {"python": "Python", "ray": "Ray", "torch": "PyTorch", "spiketune": "Spiketune"}.get(name, name)
 
 
 def _install(name: str) -> str:

@@ -53,10 +53,9 @@ def ports(nodes: Sequence[NodeFacts], watched: Mapping[int, str], gcs_port: int 
                 told = f"{watched[listener.port]} listens at port {listener.port} of {scope} ({listener.address})"
                 remedy = "bind it to loopback or to the private address"
                 yield Verdict("ports", Level.FAIL, told, remedy, (node.node,))
-    found = list(_rays_own(nodes, gcs_port))
-    yield from found
-    if nodes and not bad and not found:
-        yield Verdict("ports", Level.PASS, "none that strangers can reach")
+    if nodes and not bad:
+        yield Verdict("ports", Level.PASS, "dashboard, MLflow and PostgreSQL: none that strangers can reach")
+    yield from _rays_own(nodes, gcs_port)
 
 
 def _rays_own(nodes: Sequence[NodeFacts], gcs_port: int | None) -> Iterator[Verdict]:

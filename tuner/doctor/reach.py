@@ -1,6 +1,7 @@
 """Whether a cluster can be ruled from here: ssh, rsync, and a head that lets us in."""
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -41,11 +42,12 @@ def head_answers(head: Head) -> Verdict:
     return Verdict(name, Level.PASS, f"{where} lets us in by ssh")
 
 
-def head_secrets(head: Head) -> Iterator[Verdict]:
-    """Whether the key is for its owner alone; ssh refuses it otherwise, but not every version says so."""
-    if head.key is not None and head.key.stat().st_mode & 0o077:
-        told = f"others may read {head.key} (mode {head.key.stat().st_mode & 0o777:o})"
-        yield Verdict("secret files", Level.FAIL, told, f"chmod 600 {head.key}")
+def secrets_here(head: Head) -> Iterator[Verdict]:
+    """Whether the key, and the token that `ray up` spreads, are for their owner alone."""
+    token = os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token"
+    for path in (head.key, Path(token).expanduser()):
+        if path is not None and path.is_file():
+            yield from private(path, path.stat().st_mode & 0o777)
 
 
 def on_the_head(head: Head, options: Sequence[str], patience_s: float) -> list[Verdict]:
@@ -62,7 +64,7 @@ def on_the_head(head: Head, options: Sequence[str], patience_s: float) -> list[V
         return [Verdict("doctor there", Level.FAIL, f"could not be run on the head: {said}", remedy)]
 
 
-def env_file(file: Path, mode: int) -> Iterator[Verdict]:
-    """Whether the env file is for its owner alone."""
+def private(file: Path, mode: int) -> Iterator[Verdict]:
+    """Whether a file on this machine is for its owner alone."""
     if mode & 0o077:
         yield Verdict("secret files", Level.FAIL, f"others may read {file} (mode {mode:o})", f"chmod 600 {file}")
