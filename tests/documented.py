@@ -67,6 +67,9 @@ ELSEWHERE = {
     "test_a_stopped_search_has_written_its_winner_and_is_left_alone",
     r"pip install .*": "tests/test_house.py::test_everything_that_is_installed_for_the_tests_is_pinned",
     r"python benchmarks/\w+\.py.*": "tests/test_documented_commands.py::test_documented_benchmarks_are_there",
+    r"spiketune doctor.*": "tests/system/test_doctor.py::test_a_healthy_cluster_passes",
+    r"spiketune ui --cluster .*": "tests/system/test_tunnel.py::"
+    "test_mlflow_is_on_loopback_comes_back_after_a_cut_and_leaves_nothing",
     r"spiketune ui.*": "tests/system/test_browser.py::"
     "test_the_searchs_page_opens_with_the_answer_and_leads_to_the_winner",
     r"spiketune ingest s3:.*": "tests/system/test_s3.py::"
