@@ -46,6 +46,7 @@ class RayHead:
         command += ["--num-cpus", str(CPUS), "--object-store-memory", "200000000", "--temp-dir", str(self.home / "r")]
         command += ["--dashboard-agent-listen-port", str(free_port()), "--ray-client-server-port", str(free_port())]
         environment = self.client_environment | {"SPIKETUNE_SHARED": str(self.shared)}
+        del environment["RAY_API_SERVER_ADDRESS"]  # who runs on the head must find it by itself
         bin_folder = str(Path(sys.executable).parent)
         environment["PATH"] = f"{bin_folder}:{environment['PATH']}"
         with (self.home / "head.log").open("ab") as log:
