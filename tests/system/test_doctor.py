@@ -117,7 +117,9 @@ def listening_to_the_world() -> Iterator[None]:
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     folder = tmp_path_factory.mktemp("lab")
     make_dataset(folder / "recordings", folder / "one")
-    ingest(folder / "recordings", folder / "two", IngestOptions(labels="etram8"))
+    for file in sorted((folder / "recordings").rglob("train_day_0001*")):
+        file.rename(file.with_name(file.name.replace("0001", "0002")))
+    ingest(folder / "recordings", folder / "two", IngestOptions(labels="etram3"))
     token = secrets.token_hex(32)
     home = make_home(folder / "home", token, folder / "one")
     (home / "shared").mkdir()
