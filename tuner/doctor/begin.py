@@ -7,14 +7,12 @@ from pathlib import Path
 
 from data.errors import InputError
 from tuner.doctor import reach
-from tuner.doctor.examine import ALL_S, Examination
+from tuner.doctor.examine import Examination, all_s
 from tuner.doctor.verdict import Level, Verdict, gathered
 from tuner.head import read_head
 from tuner.jobs.environment import SHARED, parse_environment
 from tuner.services.state import default_folder
 from tuner.study.address import URL_VARIABLE
-
-_HEAD_S = ALL_S + 60.0
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ def diagnose(wishes: Wishes, cluster: Path | None) -> list[Verdict]:
     if wishes.address is not None:
         found += _here(wishes)
     elif way.level is Level.PASS:
-        found += reach.on_the_head(head, wishes.as_options(), _HEAD_S)
+        found += reach.on_the_head(head, wishes.as_options(), all_s(wishes.patience_s) + 60)
     return gathered(found)
 
 

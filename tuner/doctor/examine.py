@@ -9,7 +9,10 @@ from tuner.doctor.facts import ClusterFacts, MlflowFacts, Questions, StudyFacts
 from tuner.doctor.service_facts import dashboard_facts, mlflow_facts, port_of, study_facts
 from tuner.doctor.verdict import Verdict, gathered
 
-ALL_S = 240.0
+
+def all_s(node_s: float) -> float:
+    """For the answers of all nodes, when one may take this long: Ray's start, and the few that are waited for."""
+    return max(120.0, 4 * node_s)
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Examination:
     def verdicts(self) -> list[Verdict]:
         """What there is to say."""
         questions = Questions(address=self.address, shared=self.shared, dataset=self.dataset, patience_s=self.node_s)
-        facts = cluster_facts(questions, ALL_S)
+        facts = cluster_facts(questions, all_s(self.node_s))
         mlflow, study = mlflow_facts(), study_facts()
         found = list(self._of_nodes(facts, _watched(facts, mlflow, study)))
         if self.address is not None and not facts.wrong:
