@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -216,6 +216,14 @@ class Hosts:
         return subprocess.Popen(
             self.machines[name].command(command, environment), stdin=silent, stdout=silent, stderr=silent
         )
+
+    def end(self, process: "subprocess.Popen[bytes]") -> None:
+        """Kill what `popen` began; what entered the machine's namespaces is a child of that."""
+        with suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(process.pid).children(recursive=True):
+                child.kill()
+        process.kill()
+        process.wait(30)
 
     def python(self, name: str, program: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a Python program there; whether it succeeds is for the caller to judge."""

@@ -18,7 +18,7 @@ EDITS = {
 UP = {"RAY_AUTH_MODE": "token", "RAY_UP_enable_autoscaler_v2": "0"}
 NAME_OF = {address: name for name, address in ADDRESS.items()}
 JOBS = "http://127.0.0.1:8265"
-PATIENCE_S = 500  # until Ray has noticed, started or ended something, on two busy cores
+PATIENCE_S = 900  # until Ray has noticed, started or ended something, on two busy cores
 _NODES = """
 import json, pathlib, urllib.request
 token = pathlib.Path.home().joinpath(".ray/auth_token").read_text().strip()
@@ -26,7 +26,7 @@ ask = urllib.request.Request("http://127.0.0.1:8265/nodes?view=summary", headers
 nodes = [node["raylet"] for node in json.load(urllib.request.urlopen(ask, timeout=30))["data"]["summary"]]
 print(json.dumps([node["nodeManagerAddress"] for node in nodes if node.get("state") == "ALIVE"]))
 """
-_SECRETS = "cat ~/.ray/auth_token; find ~/spiketune-services/secrets -type f -exec cat {} + -exec echo ';'"
+_SECRETS = "for file in ~/.ray/auth_token ~/spiketune-services/secrets/*; do cat $file; echo; done"
 
 
 class Cluster:
@@ -62,9 +62,7 @@ class Cluster:
 
     def open_tunnel(self) -> None:
         """The dashboard and job server of the head, on the client's loopback."""
-        if self._tunnel is not None:
-            self._tunnel.kill()
-            self._tunnel.wait(30)
+        self.close()
         ssh = f"exec ssh -N -o ExitOnForwardFailure=yes -L 8265:127.0.0.1:8265 {OWNER}@{HEAD}"
         self._tunnel = self.hosts.popen("client", ssh)
         until(lambda: ("127.0.0.1", 8265) in self.hosts.listening("client"), 30)
@@ -95,9 +93,10 @@ class Cluster:
         return [" ".join(process.cmdline()) for name in names for process in self.hosts.machines[name].processes()]
 
     def close(self) -> None:
+        """Let go of the tunnel."""
         if self._tunnel is not None:
-            self._tunnel.kill()
-            self._tunnel.wait(30)
+            self.hosts.end(self._tunnel)
+            self._tunnel = None
 
 
 CLIENT_ENV = HOME / "client.env"

@@ -17,13 +17,19 @@ from tests.system.servers import until
 pytestmark = pytest.mark.system
 
 MLFLOW = f"{ADDRESS[HEAD]}:5000"
-SSHD = 22
-# A page of MLflow's that may be read without a password: whether the server lives, its version, its pages' own files.
-PUBLIC = ("/health", "/version", "/static-files", "/favicon.ico", "server-info", "/signup")
-ACTOR = (
-    "import ray; ray.init(namespace='attack'); A = ray.remote(num_cpus=1)(type('A', (), {'told': lambda self: 42})); "
-)
-MAKE = ACTOR + "a = A.options(name='a', lifetime='detached').remote(); print('told', ray.get(a.told.remote()))"
+# What may be had of MLflow without a password: whether it lives, how it is set up, its pages' own files.
+PUBLIC = ("/health", "/static", "/favicon.ico", "server-info")
+ACTOR = f"""\
+import ray
+
+@ray.remote(num_cpus=0, resources={{"node:{ADDRESS[WORKERS[0]]}": 0.001}})
+class Actor:
+    def told(self):
+        return 42
+
+ray.init(namespace="attack")
+print("told", ray.get(Actor.options(name="actor", lifetime="detached").remote().told.remote()))
+"""
 SECRET_FILES = [f"{HOME}/spiketune-services/client.env".lstrip("/"), "etc/passwd"]
 UP_THE_TREE = ["../" * 12, "..%2f" * 12, "%2e%2e/" * 12, "%2e%2e%2f" * 12, "%252e%252e%252f" * 12, "....//" * 12]
 UP_THE_TREE += ["..\\" * 12, "..%5c" * 12, "/", "%2f", "//", "file:///", "file%3a%2f%2f%2f", "1/" + "../" * 12]
@@ -59,8 +65,10 @@ def given(cluster: Cluster) -> dict[str, str]:
 def actor(cluster: Cluster) -> str:
     """A job that was submitted with the token has made an actor, which lives on a worker; what the job said."""
     ask = {"RAY_AUTH_MODE": "token", "RAY_API_SERVER_ADDRESS": JOBS}
-    program = shlex.quote(f"python -c {shlex.quote(ACTOR)}")
-    return cluster.hosts.run("client", f"ray job submit -- bash -c {program}", **ask).stdout
+    folder = cluster.hosts.machines["client"].home / "actor"
+    folder.mkdir()
+    (folder / "actor.py").write_text(ACTOR)
+    return cluster.hosts.run("client", "ray job submit --working-dir ~/actor -- python actor.py", **ask).stdout
 
 
 @pytest.fixture(scope="module")
