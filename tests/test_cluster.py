@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 CLOUDS = {"cluster.yaml": "aws", "cluster/gcp.yaml": "gcp", "cluster/azure.yaml": "azure"}
 FILES = [*CLOUDS, "cluster/onprem.yaml"]
 # What marks a machine of the spot market.
-SPOT = {
+SPOT: dict[str, dict[str, Any]] = {
     "cluster.yaml": {"InstanceMarketOptions": {"MarketType": "spot"}},
     "cluster/gcp.yaml": {
         "scheduling": {

@@ -7,7 +7,7 @@ import signal
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,12 +158,13 @@ def test_another_user_reads_all_and_writes_only_what_is_its_own(
     own = client.create_run(client.get_experiment_by_name("spiketune-ann").experiment_id).info.run_id
     client.log_metric(own, "map", 0.5)
     client.log_artifact(own, str(head.folder / "best.safetensors"))
-    for write in (
+    writes: list[Callable[[], object]] = [
         lambda: client.log_metric(kept[0], "map", 1.0),
         lambda: client.delete_run(kept[0]),
         lambda: client.create_run(kept[1]),
         lambda: client.log_artifact(kept[0], str(head.folder / "best.safetensors")),
-    ):
+    ]
+    for write in writes:
         with pytest.raises((MlflowException, requests.HTTPError), match=r"403|[Pp]ermission"):
             write()
     assert client.get_run(kept[0]).data.metrics == {"map": 0.25}

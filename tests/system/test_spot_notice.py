@@ -3,9 +3,10 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from ray._raylet import GcsClient
+from ray import _raylet
 from ray.cluster_utils import Cluster
 
 from tests.system.command import run
@@ -27,7 +28,7 @@ def cluster() -> Iterator[Cluster]:
 
 def test_the_node_of_a_machine_that_is_taken_back_is_drained_until_then(cluster: Cluster, tmp_path: Path) -> None:
     worker = cluster.add_node(num_cpus=1)
-    client = GcsClient(address=cluster.address)
+    client: Any = _raylet.GcsClient(address=cluster.address)
     assert client.get_draining_nodes() == {}
     with metadata(GOOGLE, {PREEMPTED: (200, "TRUE")}) as url:
         options = ("--address", cluster.address, "--node-id", worker.node_id, "--metadata", url)

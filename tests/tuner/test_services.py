@@ -1,6 +1,7 @@
 """What the head's services are told and keep: addresses, passwords, supervisord's file, and what a dead host left."""
 
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -51,7 +52,7 @@ def test_what_is_no_address_of_this_machine_is_refused(address: str, rule: str) 
 
 
 def test_a_port_that_is_taken_is_told() -> None:
-    with settings.socket.socket() as taken:
+    with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
