@@ -23,6 +23,7 @@ from tuner.jobs.record import Record, Records
 pytestmark = pytest.mark.system
 
 ROOT = Path(__file__).parents[2]
+PATIENCE_S = 900.0  # on a machine that does much else; a quiet one needs seconds
 SECRET = "open-sesame-4711"
 SPEC = """\
 name: {name}
@@ -57,7 +58,7 @@ class Lab:
             env=self.head.client_environment | {"PYTHONPATH": str(ROOT)} | extra,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=PATIENCE_S,
             check=False,
         )
         assert done.returncode == allowed, f"{arguments}\n{done.stdout}\n{done.stderr}"
@@ -77,7 +78,7 @@ class Lab:
         """Wait until an attempt runs and its search has begun with trials."""
         log = self.records.log(job)
         told = re.compile(rf"attempt {attempt} of {job} .*?^trial \d+ (started|goes on)", re.DOTALL | re.MULTILINE)
-        until(lambda: log.is_file() and told.search(log.read_text()) is not None)
+        until(lambda: log.is_file() and told.search(log.read_text()) is not None, PATIENCE_S)
 
     def driver(self, job: str) -> int:
         """The process of the driver."""
@@ -122,7 +123,7 @@ def live(lab: Lab) -> None:
     lab.seen["resume a running one"] = lab.run("resume", job, allowed=2).stderr
 
     os.kill(lab.driver(job), signal.SIGKILL)
-    until(lambda: "attempt 2 is on its way" in lab.keep(), 120)
+    until(lambda: "attempt 2 is on its way" in lab.keep(), PATIENCE_S)
     lab.begins(job, 2)
 
     lab.head.kill()
@@ -149,7 +150,7 @@ def live(lab: Lab) -> None:
     )
     time.sleep(1)
     lab.run("stop", job)
-    lab.seen["followed"] = lab.seen["followed"].communicate(timeout=120)[0]
+    lab.seen["followed"] = lab.seen["followed"].communicate(timeout=PATIENCE_S)[0]
 
 
 def test_the_same_submission_is_one_job_and_a_changed_one_needs_another_name(lab: Lab) -> None:
