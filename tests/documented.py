@@ -63,6 +63,10 @@ ELSEWHERE = {
     r"ray .*": "tests/test_cluster.py::test_rays_own_schema_and_rules_accept_it",
     r"spiketune services .*": "tests/system/test_services.py::"
     "test_what_a_search_writes_with_the_clients_file_can_be_read_again",
+    r"spiketune (submit-ingest|status ingest-|results ingest-).*": "tests/system/test_cluster_ingest.py::"
+    "test_as_a_job_it_is_ingested_and_audited_and_tells_how_far_it_is",
+    r"spiketune audit s3:.* --on-cluster": "tests/system/test_cluster_ingest.py::"
+    "test_an_audit_on_the_cluster_finds_what_one_on_this_machine_does",
     r"spiketune (submit|jobs|logs|stop|resume|results|keep-jobs|status night-\w+)( .*)?": "tests/system/test_jobs.py::"
     "test_a_stopped_search_has_written_its_winner_and_is_left_alone",
     r"pip install .*": "tests/test_house.py::test_everything_that_is_installed_for_the_tests_is_pinned",
