@@ -1,16 +1,15 @@
 """The real writer, on what a search has spooled, against MLflow's own server: seconds for each kind of request."""
 
 import os
-import threading
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from tuner.recording.records import Record
+from tuner.recording.records import Batch, Record
 from tuner.recording.runs import Runs, connect
 from tuner.recording.spool import Spool
 from tuner.recording.writer import Writer
@@ -27,16 +26,22 @@ class Written:
 
 
 class _Timed:
-    """Runs, with a watch."""
+    """Runs, with a watch; calls `over` when so many seconds of writing have gone by since the first report."""
 
-    def __init__(self, runs: Runs) -> None:
-        self._runs = runs
+    def __init__(self, runs: Runs, seconds: float, over: Callable[[], None]) -> None:
+        self._runs, self._seconds, self._over = runs, seconds, over
+        self._until: float | None = None
         self.times: dict[str, list[float]] = defaultdict(list)
 
     def write(self, record: Record) -> None:
         begun = time.perf_counter()
         self._runs.write(record)
-        self.times[type(record).__name__].append(time.perf_counter() - begun)
+        now = time.perf_counter()
+        self.times[type(record).__name__].append(now - begun)
+        if self._until is None and isinstance(record, Batch):
+            self._until = now + self._seconds
+        if self._until is not None and now > self._until:
+            self._over()
 
     def check(self) -> None:
         self._runs.check()
@@ -46,13 +51,10 @@ def written(folder: Path, uri: str, seconds: float, servers: Sequence[int]) -> W
     """Write the spool of a search's folder for so long, or to its end; `servers` are the processes that serve it."""
     os.environ["MLFLOW_TRACKING_URI"] = uri
     spool = Spool(folder)
-    timed = _Timed(Runs(connect(uri), folder, {}, lambda _run, _id: None))
+    timed = _Timed(Runs(connect(uri), folder, {}, lambda _run, _id: None), seconds, lambda: writer.stop())
     writer = Writer(spool, uri, lambda: timed)  # type: ignore[arg-type, return-value]
     before = _cpu_s(servers)
-    stop = threading.Timer(seconds, writer.stop)
-    stop.start()
     writer.catch_up()
-    stop.cancel()
     cpu_s = _cpu_s(servers) - before
     spool.close()
     times = timed.times
