@@ -8,7 +8,7 @@ BIN = .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
-.PHONY: help env runtime search test test-system check docs clean
+.PHONY: help env runtime search test test-system test-cluster check docs clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,10 +35,13 @@ datasets/traffic: | runtime
 	mv $@.part $@
 
 test: env ## run the tests that need nothing but this folder
-	$(BIN)/pytest -m "not system" -n logical --maxprocesses 4 --dist loadfile
+	$(BIN)/pytest -m "not system and not cluster" -n logical --maxprocesses 4 --dist loadfile
 
 test-system: env ## run the tests that need servers or a browser
 	$(BIN)/pytest -m system
+
+test-cluster: env ## run the tests that raise a cluster, its services or its hosts
+	$(BIN)/pytest -m cluster
 
 check: env ## style and types
 	$(BIN)/ruff check .

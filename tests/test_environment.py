@@ -255,5 +255,5 @@ def test_an_interrupted_simulation_or_ingestion_does_not_count_as_done(machine: 
 
 def test_make_alone_names_every_target(machine: Machine) -> None:
     shown = machine.run("make").stdout
-    for target in ("env", "search", "test", "test-system", "check", "docs", "clean"):
+    for target in ("env", "search", "test", "test-system", "test-cluster", "check", "docs", "clean"):
         assert f"make {target} " in shown

@@ -14,7 +14,7 @@ from tests.system.hosts import ADDRESS, CLUSTER, HEAD, HOME, OWNER, WORKERS, Hos
 from tests.system.ray_hosts import CLIENT_ENV, JOBS, Cluster
 from tests.system.servers import until
 
-pytestmark = pytest.mark.system
+pytestmark = pytest.mark.cluster
 
 MLFLOW = f"{ADDRESS[HEAD]}:5000"
 # What may be had of MLflow without a password: whether it lives, how it is set up, its pages' own files.

@@ -22,7 +22,7 @@ from data.storage import open_storage
 from tests.object_store import BUCKET, KEYS, S3Server, s3_server
 from tests.system.servers import free_port, until
 
-pytestmark = pytest.mark.system
+pytestmark = pytest.mark.cluster
 
 ROOT = Path(__file__).parents[2]
 RECORDINGS, EVENTS = 14, 300_000
@@ -92,6 +92,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         for name, value in {**KEYS, "RAY_AUTH_MODE": "disabled", "RAY_worker_niceness": "0"}.items():
             patch.setenv(name, value)
         patch.setenv("PYTHONPATH", str(ROOT))
+        patch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")  # jobs begin with `python`
         storage = open_storage(server.url("recordings"))
         for path in (home / "recordings").rglob("*.*"):
             storage.put(path, path.relative_to(home / "recordings"))

@@ -28,7 +28,7 @@ from tuner.doctor.verdict import Level, Verdict
 from tuner.jobs.environment import parse_environment
 from tuner.study.address import URL_VARIABLE
 
-pytestmark = pytest.mark.system
+pytestmark = pytest.mark.cluster
 
 ROOT = Path(__file__).parent.parent.parent
 SHARED, DATASET = "~/shared", "~/dataset"  # in the home of who runs Ray on a node

@@ -17,7 +17,7 @@ from tests.system.hosts import CLUSTER, HEAD, OWNER_ID, SHARED, WORKERS
 from tests.system.ray_hosts import CLIENT_ENV, Cluster
 from tests.system.servers import until
 
-pytestmark = pytest.mark.system
+pytestmark = pytest.mark.cluster
 
 EPOCHS = 30
 # More trials than there is time for: the search is stopped when all has happened to it.

@@ -20,7 +20,7 @@ from tests.system.servers import until
 from tests.tuner.tiny_dataset import make_dataset
 from tuner.jobs.record import Record, Records
 
-pytestmark = pytest.mark.system
+pytestmark = pytest.mark.cluster
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 900.0  # on a machine that does much else; a quiet one needs seconds

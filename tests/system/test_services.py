@@ -28,7 +28,7 @@ from tuner.services.sole import left_behind
 from tuner.services.state import State
 from tuner.services.supervision import Supervisor
 
-pytestmark = pytest.mark.system
+pytestmark = pytest.mark.cluster
 BYTES = b"weights"
 
 

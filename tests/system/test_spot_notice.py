@@ -12,7 +12,7 @@ from ray.cluster_utils import Cluster
 from tests.system.command import run
 from tests.tuner.test_spot_notice import GOOGLE, PREEMPTED, metadata
 
-pytestmark = pytest.mark.system
+pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture

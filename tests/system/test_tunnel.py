@@ -18,7 +18,7 @@ from tests.system.command import COMMAND
 from tests.system.servers import MlflowServer, answers, free_port, until
 from tests.system.ssh_server import HEAD, SshServer, ssh_server
 
-pytestmark = pytest.mark.system
+pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture(scope="module")
