@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import stat
+import time
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -308,7 +309,7 @@ class Server:
 
 def look(records: Records, server: Server) -> list[str]:
     said: list[str] = []
-    keeper.look(records, server, said.append)  # type: ignore[arg-type]
+    keeper.look(records, server, said.append)
     return said
 
 
@@ -350,7 +351,7 @@ def test_what_runs_failed_by_itself_or_was_stopped_is_left_alone(
 
 def test_a_driver_that_is_killed_again_and_again_is_given_up(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [NOW_S]
-    monkeypatch.setattr(keeper.time, "time", lambda: clock[0])
+    monkeypatch.setattr(time, "time", lambda: clock[0])
     records.write(BEGUN)
     server = Server()
     submitted_at = []
@@ -389,7 +390,7 @@ def test_a_second_keeper_is_refused(records: Records, monkeypatch: pytest.Monkey
         raise Stop
 
     said: list[str] = []
-    monkeypatch.setattr(keeper.time, "sleep", second)
+    monkeypatch.setattr(time, "sleep", second)
     with pytest.raises(Stop):
         keeper.keep(records, "http://127.0.0.1:1", said.append)
     assert said == [

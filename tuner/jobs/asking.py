@@ -63,7 +63,7 @@ def _wait(client: "JobSubmissionClient", question: str) -> str:
                 client.stop_job(question)
                 raise ClusterError(f"the cluster's head gives no answer in {_PATIENCE_S:.0f} s; look at `ray status`")
             time.sleep(_LOOK_S)
-        return client.get_job_logs(question)
+        return str(client.get_job_logs(question))
     finally:
         if client.get_job_status(question).is_terminal():
             client.delete_job(question)
