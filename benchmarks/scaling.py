@@ -33,7 +33,8 @@ EPOCH_S = 60.0  # of a trial, between two reports
 SECONDS = 20.0  # of reports, and of writing to MLflow
 MEMORY_MIB = 8192.0  # of a head
 READ_S, RESUME_S, START_MS, HANDED_S = 120.0, 600.0, 1000.0, 600.0
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def alone(function: Callable[P, R], *given: P.args, **named: P.kwargs) -> R:

@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks.stopwatch import peak_bytes
 from tuner.assembly import engine_of, scheduler_of
+from tuner.cluster import Room
 from tuner.halt import Halt
 from tuner.ledger import Ledger
 from tuner.prices import Meter
@@ -106,7 +107,7 @@ def sustained(folder: Path, trials: int, seconds: float, url: str | None) -> Sus
     )
 
 
-class _Room:
+class _Room(Room):
     """A cluster that has room for so many trials."""
 
     def __init__(self, trials: int) -> None:

@@ -94,13 +94,13 @@ def resume(folder: Path) -> Resumed:
 
 def _facts(number: int) -> Iterator[tuple[str, Any]]:
     at_s, share = 1_760_000_000.0 + number, number % 997 / 997
-    leaves = {"loss.box": 2 + 13 * share, "loss.cls": 0.3 + share, "loss.focal_gamma": 3 * share}
+    leaves: dict[str, Any] = {"loss.box": 2 + 13 * share, "loss.cls": 0.3 + share, "loss.focal_gamma": 3 * share}
     leaves |= {"optimizer.lr": 1e-4 + 1e-3 * share, "optimizer.weight_decay": 1e-3, "optimizer.name": "adamw"}
     yield "origin", Origin(leaves if number else {}).as_json()
     yield "leg 1", [f"node{number % 1000}", 0, at_s]
     for epoch in range(1, EPOCHS + 1):
         value = share * (1 - 0.5**epoch)
-        metrics = dict(zip(METRICS, (epoch, value, value, value, 1.0, 0.0, 1.0), strict=True))
+        metrics: dict[str, float] = dict(zip(METRICS, (epoch, value, value, value, 1.0, 0.0, 1.0), strict=True))
         told = Told(epoch, metrics, f"trials/{number:04d}/{epoch}", Decision.CONTINUE, 60.0 * epoch, 0.0, at_s + epoch)
         yield f"epoch {epoch}", epoch_row(told, METRICS)
     yield "end", {"state": TrialState.STOPPED.value, "error": None, "at_s": at_s + 200}

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 PARALLEL_BYTES = 64 << 20  # below this, starting processes takes longer than they save
 QUESTIONS = 16  # to a store at one time: each waits for the network, not for this machine

@@ -16,7 +16,8 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
-J, R = TypeVar("J"), TypeVar("R")
+J = TypeVar("J")
+R = TypeVar("R")
 
 TRIES = 3  # workers that die under one job; a node that dies is no fault of its jobs
 JOB_BYTES = 512 << 20  # of memory that Ray counts for a job, whatever processors a node has

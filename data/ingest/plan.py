@@ -62,7 +62,9 @@ def make_plan(found: Source, places: Places, old: Manifest | None, skip_damaged:
         return journal.find(finding, made_of) or made_of
 
     kept, still_out = {key: entry for key, entry in entries.items() if key not in findings}, []
-    finished, to_do, replaced = [], [], set()
+    finished: list[Finished] = []
+    to_do: list[tuple[Finding, str]] = []
+    replaced: set[Key] = set()
     seen = ask_each(look, findings.items(), far=places.target.local is None)
     for (key, finding), known in zip(findings.items(), seen, strict=True):
         match known:

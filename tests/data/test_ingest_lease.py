@@ -84,7 +84,7 @@ def test_what_this_machine_left_behind_is_taken_over_at_once(target: Storage, mo
 
 def test_a_lease_is_renewed_as_long_as_the_work_goes_and_then_gone(target: Storage) -> None:
     with leased(target):
-        seen = set()
+        seen: set[object] = set()
         deadline = time.monotonic() + 20
         while len(seen) < 3 and time.monotonic() < deadline:
             seen.add(json.loads(target.read(NAME) or b"{}").get("renewed"))

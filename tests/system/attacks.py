@@ -20,7 +20,7 @@ _OBJECT_MANAGER = [("ray.rpc.ObjectManagerService", name) for name in ("Push", "
 
 def ray_calls(places: list[str], bearer: str | None = None) -> dict[str, dict[str, str]]:
     """Call every method of every service of Ray at every place with an empty message; the answers' codes."""
-    import grpc
+    import grpc  # type: ignore[import-untyped]
 
     def call(place: str, service: str, method: str) -> str:
         with grpc.insecure_channel(place) as channel:
@@ -57,7 +57,7 @@ def pages(asked: list[tuple[str, str, str]], user: str | None = None, password: 
     if user is not None:
         headers["Authorization"] = f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
     with ThreadPoolExecutor(8) as pool:
-        return list(pool.map(lambda one: _page(*one, headers), asked))
+        return list(pool.map(lambda one: _page(one[0], one[1], one[2], headers), asked))
 
 
 def _page(method: str, place: str, path: str, headers: dict[str, str]) -> list[Any]:
@@ -84,7 +84,7 @@ def mlflow_routes() -> list[tuple[str, str]]:
         (method, _filled(route.path))
         for route in fast_app.routes
         if isinstance(route, APIRoute)
-        for method in route.methods
+        for method in route.methods or ()
     }
     for rule in flask_app.url_map.iter_rules():
         found |= {(method, _filled(rule.rule)) for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}}

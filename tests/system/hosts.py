@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -225,7 +226,7 @@ class Hosts:
         process.kill()
         process.wait(30)
 
-    def python(self, name: str, program: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def python(self, name: str, program: str, **environment: Any) -> subprocess.CompletedProcess[str]:
         """Run a Python program there; whether it succeeds is for the caller to judge."""
         return self.run(name, f"python -c {shlex.quote(program)}", check=False, **environment)
 

@@ -15,7 +15,7 @@ EDITS = {
     "ssh_user: ubuntu": f"ssh_user: {OWNER}",
     "SPIKETUNE_SHARED=/shared": f"SPIKETUNE_SHARED={SHARED}",
 }
-UP = {"RAY_AUTH_MODE": "token", "RAY_UP_enable_autoscaler_v2": "0"}
+UP: dict[str, Any] = {"RAY_AUTH_MODE": "token", "RAY_UP_enable_autoscaler_v2": "0"}
 NAME_OF = {address: name for name, address in ADDRESS.items()}
 JOBS = "http://127.0.0.1:8265"
 PATIENCE_S = 900  # until Ray has noticed, started or ended something, on two busy cores
@@ -67,13 +67,13 @@ class Cluster:
         self._tunnel = self.hosts.popen("client", ssh)
         until(lambda: ("127.0.0.1", 8265) in self.hosts.listening("client"), 30)
 
-    def on_head(self, command: str, **environment: str) -> str:
+    def on_head(self, command: str, **environment: Any) -> str:
         """A command as the cluster's user gives it on the head; what it prints."""
         return self.hosts.run(HEAD, f". ~/spiketune.env; {command}", **environment).stdout
 
-    def spiketune(self, command: str, **environment: str) -> Any:
+    def spiketune(self, command: str, **environment: Any) -> Any:
         """A command of the client with `--json`; what it prints."""
-        ask = {"RAY_AUTH_MODE": "token", "RAY_API_SERVER_ADDRESS": JOBS}
+        ask: dict[str, Any] = {"RAY_AUTH_MODE": "token", "RAY_API_SERVER_ADDRESS": JOBS}
         return json.loads(self.hosts.run("client", f"spiketune {command} --json", **ask, **environment).stdout)
 
     def nodes(self) -> set[str]:

@@ -46,7 +46,7 @@ def attack(hosts: Hosts, name: str, which: str, *, token: str | None = None, **a
     (hosts.machines[name].home / "attacks.py").write_text(Path(attacks.__file__).read_text())
     here = ". ~/spiketune.env; " if name in CLUSTER else ""
     command = f"{here}python ~/attacks.py {which} <<< {shlex.quote(json.dumps(arguments))}"
-    environment = {} if token is None else {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
+    environment: dict[str, Any] = {} if token is None else {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
     return json.loads(hosts.run(name, command, patience_s=400, **environment).stdout.splitlines()[-1])
 
 
@@ -64,7 +64,7 @@ def given(cluster: Cluster) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def actor(cluster: Cluster) -> str:
     """A job that was submitted with the token has made an actor, which lives on a worker; what the job said."""
-    ask = {"RAY_AUTH_MODE": "token", "RAY_API_SERVER_ADDRESS": JOBS}
+    ask: dict[str, Any] = {"RAY_AUTH_MODE": "token", "RAY_API_SERVER_ADDRESS": JOBS}
     folder = cluster.hosts.machines["client"].home / "actor"
     folder.mkdir()
     (folder / "actor.py").write_text(ACTOR)

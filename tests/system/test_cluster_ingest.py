@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import h5py
@@ -95,7 +95,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         patch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")  # jobs begin with `python`
         storage = open_storage(server.url("recordings"))
         for path in (home / "recordings").rglob("*.*"):
-            storage.put(path, path.relative_to(home / "recordings"))
+            storage.put(path, PurePosixPath(path.relative_to(home / "recordings")))
         (home / "nfs").mkdir()
         patch.setenv("SPIKETUNE_SHARED", str(home / "nfs"))
         port = free_port()

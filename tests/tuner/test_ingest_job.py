@@ -35,7 +35,7 @@ def test_an_order_says_what_is_to_be_done_and_carries_a_file_of_labels(tmp_path:
         "source": "s3://b/recordings", "dataset": "/mnt/nfs/dataset", "labels": None, "split": "8:1:1", "size": None,
         "processes": None, "skip_damaged": False,
     }  # fmt: skip
-    assert kind_of(order) is ingest_job  # type: ignore[comparison-overlap]
+    assert kind_of(order) is ingest_job
 
 
 @pytest.mark.parametrize(

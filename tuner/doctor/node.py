@@ -109,8 +109,9 @@ def _torch_gpus() -> tuple[int | None, str]:
     # Ray hides all GPUs from a process that asked for none; the process that started it sees what Ray counts.
     environment = {name: value for name, value in os.environ.items() if name != _VISIBLE}
     try:
-        given = psutil.Process().parent().environ().get(_VISIBLE)
-    except (psutil.Error, AttributeError):
+        parent = psutil.Process().parent()
+        given = None if parent is None else parent.environ().get(_VISIBLE)
+    except psutil.Error:
         given = None
     if given is not None:
         environment[_VISIBLE] = given
@@ -144,7 +145,7 @@ def _listeners() -> list[dict[str, Any]]:
     found = {
         (connection.laddr.ip, connection.laddr.port)
         for connection in psutil.net_connections("tcp")
-        if connection.status == psutil.CONN_LISTEN
+        if connection.laddr and connection.status == psutil.CONN_LISTEN
     }
     return [Listener(address=address, port=port).model_dump() for address, port in sorted(found)]
 
