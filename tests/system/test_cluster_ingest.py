@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -20,7 +20,8 @@ from data.ingest.ingest import IngestOptions, ingest
 from data.ingest.place import _places
 from data.storage import open_storage
 from tests.object_store import BUCKET, KEYS, S3Server, s3_server
-from tests.system.servers import free_port, until
+from tests.system.ray_head import ray_head
+from tests.system.servers import until
 
 pytestmark = pytest.mark.cluster
 
@@ -51,25 +52,12 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @dataclass
-class Lab:
-    """Recordings in a folder and in a store, the dataset that one machine makes of them, and a cluster of two nodes."""
+class Made:
+    """Recordings in a folder and in a store, and the dataset that one machine makes of them."""
 
     home: Path
     server: S3Server
-    cluster: Cluster
-    nodes: list[Any]
-    jobs: str  # address of the job server
     whole: dict[str, bytes]
-
-    def started(self, *arguments: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [sys.executable, "-c", COMMAND, *arguments],
-            cwd=self.home, env={**os.environ, "RAY_ADDRESS": self.cluster.address}, start_new_session=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
-
-    def ingest(self, source: str, target: str) -> "subprocess.Popen[str]":
-        return self.started("ingest", source, target, "--labels", "etram3", "--skip-damaged", "--on-cluster")
 
     def shards(self, folder: str) -> int:
         return sum(key.endswith(".arrow") for key in self.server.objects(folder))
@@ -82,28 +70,52 @@ class Lab:
             }
 
 
+@dataclass
+class Lab(Made):
+    """The same, and a cluster of two nodes."""
+
+    cluster: Cluster
+    nodes: list[Any]
+
+    def started(self, *arguments: str) -> "subprocess.Popen[str]":
+        return started(self.home, {**os.environ, "RAY_ADDRESS": self.cluster.address}, *arguments)
+
+    def ingest(self, source: str, target: str) -> "subprocess.Popen[str]":
+        return self.started("ingest", source, target, "--labels", "etram3", "--skip-damaged", "--on-cluster")
+
+
+def started(home: Path, environment: dict[str, str], *arguments: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-c", COMMAND, *arguments],
+        cwd=home, env=environment, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
     home = tmp_path_factory.mktemp("cluster")
     for number in range(RECORDINGS):
         write_recording(home / "recordings", number)
     ingest(home / "recordings", home / "whole", IngestOptions(labels="etram3", skip_damaged=True))
     with s3_server() as server, pytest.MonkeyPatch.context() as patch:
-        for name, value in {**KEYS, "RAY_AUTH_MODE": "disabled", "RAY_worker_niceness": "0"}.items():
+        for name, value in KEYS.items():
             patch.setenv(name, value)
-        patch.setenv("PYTHONPATH", str(ROOT))
-        patch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")  # jobs begin with `python`
         storage = open_storage(server.url("recordings"))
         for path in (home / "recordings").rglob("*.*"):
-            storage.put(path, PurePosixPath(path.relative_to(home / "recordings")))
-        (home / "nfs").mkdir()
-        patch.setenv("SPIKETUNE_SHARED", str(home / "nfs"))
-        port = free_port()
-        head = {"num_cpus": 0, "include_dashboard": True, "dashboard_host": "127.0.0.1", "dashboard_port": port}
-        cluster = Cluster(initialize_head=True, head_node_args=head)
+            storage.put(path, path.relative_to(home / "recordings"))
+        yield Made(home, server, contents(home / "whole"))
+
+
+@pytest.fixture(scope="module")
+def lab(made: Made) -> Iterator[Lab]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"RAY_AUTH_MODE": "disabled", "RAY_worker_niceness": "0", "PYTHONPATH": str(ROOT)}.items():
+            patch.setenv(name, value)
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
         try:
             nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
-            yield Lab(home, server, cluster, nodes, f"http://127.0.0.1:{port}", contents(home / "whole"))
+            yield Lab(made.home, made.server, made.whole, cluster, nodes)
         finally:
             cluster.shutdown()
 
@@ -133,26 +145,6 @@ def test_an_audit_on_the_cluster_finds_what_one_on_this_machine_does(lab: Lab) -
     assert here["recordings"] == there["recordings"]
 
 
-def test_as_a_job_it_is_ingested_and_audited_and_tells_how_far_it_is(lab: Lab) -> None:
-    secrets = lab.home / "job.env"
-    secrets.write_text("".join(f"{name}={value}\n" for name, value in KEYS.items()))
-    secrets.chmod(0o600)
-    source, target = lab.server.url("recordings"), lab.server.url("sent")
-    options = ("--labels", "etram3", "--skip-damaged", "--env-file", str(secrets), "--address", lab.jobs, "--wait")
-    sent = lab.started("submit-ingest", source, target, *options)
-    said = sent.communicate(timeout=200)[0]
-    assert sent.returncode == 0, said
-    assert lab.stored("sent") == lab.whole
-    job = next(line.split()[1] for line in said.splitlines() if line.startswith("submitted "))
-    asked = lab.started("status", job, "--address", lab.jobs, "--json")
-    told = json.loads(asked.communicate(timeout=100)[0])
-    assert (told["state"], told["work"]["phase"]) == ("finished", "done")
-    asked = lab.started("results", job, "--address", lab.jobs)
-    text = asked.communicate(timeout=100)[0]
-    assert f"{RECORDINGS - 1} recordings (9 train, 4 val)" in text
-    assert "audit: error: no recording is in split 'test'" in text
-
-
 def test_killed_with_its_driver_it_goes_on_to_the_same_bytes(lab: Lab) -> None:
     source, target = lab.server.url("recordings"), lab.server.url("resumed")
     driver = lab.ingest(source, target)
@@ -179,3 +171,28 @@ def test_what_a_lost_node_had_is_done_on_the_other_one(lab: Lab) -> None:
     assert driver.returncode == 0, said
     assert "is gone; it is done elsewhere" in said
     assert lab.stored("survived") == lab.whole
+
+
+def test_as_a_job_it_is_ingested_and_audited_and_tells_how_far_it_is(made: Made) -> None:
+    secrets = made.home / "job.env"
+    secrets.write_text("".join(f"{name}={value}\n" for name, value in KEYS.items()))
+    secrets.chmod(0o600)
+    source, target = made.server.url("recordings"), made.server.url("sent")
+    options = ("--labels", "etram3", "--skip-damaged", "--env-file", str(secrets), "--wait")
+    with ray_head() as head:
+        environment = {name: text for name, text in head.client_environment.items() if not name.startswith("AWS_")}
+
+        def said(*arguments: str) -> str:
+            command = started(made.home, {**environment, "PYTHONPATH": str(ROOT)}, *arguments)
+            text = command.communicate(timeout=300)[0]
+            assert command.returncode == 0, text
+            return text
+
+        sent = said("submit-ingest", source, target, *options)
+        job = next(line.split()[1] for line in sent.splitlines() if line.startswith("submitted "))
+        told = json.loads(said("status", job, "--json"))
+        text = said("results", job)
+    assert made.stored("sent") == made.whole
+    assert (told["state"], told["work"]["phase"]) == ("finished", "done")
+    assert f"{RECORDINGS - 1} recordings (9 train, 4 val)" in text
+    assert "audit: note: no recording is in split 'test'" in text
