@@ -89,7 +89,7 @@ class Machine:
         return psutil.Process(self._process.pid).children()[0]
 
     def await_ready(self) -> None:
-        until(lambda: Path(f"/proc/{self.init.pid}/root/run/ready").exists(), 30)
+        until(lambda: Path("/proc", str(self.init.pid), "root", "run", "ready").exists(), 30)
 
     def power_off(self) -> None:
         """Every process at once, as the kernel does when a namespace's process 1 dies."""
