@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # Never part of the repository.
-MADE = {".git", ".venv", "__pycache__", "build", "site", "datasets", "runs", ".hypothesis"}
+MADE = {".git", ".venv", "__pycache__", "build", "site", "datasets", "runs", "ablations", ".hypothesis"}
 
 # Folders of one machine, and package indexes, which a user's pip knows better. Written so as not to find themselves.
 MACHINE_PATH = re.compile(r"/[w]ork/|/[r]oot/|/[h]ome/\w+|/[t]mp/(?!ray)")
