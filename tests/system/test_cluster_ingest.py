@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import h5py
@@ -103,7 +103,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
             patch.setenv(name, value)
         storage = open_storage(server.url("recordings"))
         for path in (home / "recordings").rglob("*.*"):
-            storage.put(path, path.relative_to(home / "recordings"))
+            storage.put(path, PurePosixPath(path.relative_to(home / "recordings")))
         yield Made(home, server, contents(home / "whole"))
 
 
