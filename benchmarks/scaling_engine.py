@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from benchmarks.search_engine import SIX
 from benchmarks.stopwatch import peak_bytes
 from tuner.assembly import engine_of, scheduler_of
 from tuner.cluster import Room
@@ -28,19 +29,11 @@ from tuner.tracking import Tracker
 METRICS = 20  # beside the driver's own, as many as a trial's
 AWAY = "http://127.0.0.1:9"  # nobody answers at the port of "discard"
 FIRST_RUNG = 27  # no trial stops before: all that are begun report
-SPEC = """\
+SPEC = f"""\
 name: scaling
-base: {loss.box: 1}
-space:
-  loss.box: {uniform: [2, 15]}
-  loss.cls: {log_uniform: [0.3, 10]}
-  loss.focal_gamma: {uniform: [0, 3]}
-  optimizer.lr: {log_uniform: [1e-4, 2e-3]}
-  optimizer.weight_decay: {log_uniform: [1e-5, 1e-2]}
-  optimizer.name: {choice: [sgd, adamw]}
-sampler: {name: random}
-scheduler: {name: asha, grace: 27, reduction_factor: 3}
-budget: {trials: 2000000, epochs: 81}
+{SIX}sampler: {{name: random}}
+scheduler: {{name: asha, grace: 27, reduction_factor: 3}}
+budget: {{trials: 2000000, epochs: 81}}
 """
 
 

@@ -21,8 +21,7 @@ from tuner.study.study import Study
 MANY = 10_000
 FEW = 60  # trials whose calls are timed one by one
 METRICS = 20  # a report carries, as a trial's does
-SPEC = """\
-name: overhead
+SIX = """\
 base: {loss.box: 1}
 space:
   loss.box: {uniform: [2, 15]}
@@ -31,9 +30,12 @@ space:
   optimizer.lr: {log_uniform: [1e-4, 2e-3]}
   optimizer.weight_decay: {log_uniform: [1e-5, 1e-2]}
   optimizer.name: {choice: [sgd, adamw]}
-sampler: {name: SAMPLER}
-scheduler: {name: promotion, grace: 1, reduction_factor: 3}
-budget: {trials: 20000, epochs: 9}
+"""
+SPEC = f"""\
+name: overhead
+{SIX}sampler: {{name: SAMPLER}}
+scheduler: {{name: promotion, grace: 1, reduction_factor: 3}}
+budget: {{trials: 20000, epochs: 9}}
 """
 
 

@@ -8,6 +8,19 @@ import typer
 
 from tuner.output import print_line
 
+LabelsOption = Annotated[
+    str | None, typer.Option(help="Label set, where the layout does not tell: a name as etram3, or a YAML file.")
+]
+SplitRuleOption = Annotated[
+    str | None, typer.Option(help="Of recordings that lie in no split folder: train, val, test, or shares 8:1:1.")
+]
+SizeOption = Annotated[
+    str | None, typer.Option(help="Sensor of recordings that do not name it: WIDTHxHEIGHT in pixels.")
+]
+SkipDamagedOption = Annotated[
+    bool, typer.Option("--skip-damaged", help="Leave damaged recordings out, and record why.")
+]
+
 
 def simulate(
     out: Annotated[Path, typer.Argument(help="Folder to write, in eTraM's layout.")],
@@ -44,21 +57,13 @@ def simulate(
 def ingest(
     source: Annotated[str, typer.Argument(help="Folder or URL of recordings.")],
     dataset: Annotated[str, typer.Argument(help="Folder or URL to write the dataset into.")],
-    labels: Annotated[
-        str | None, typer.Option(help="Label set, where the layout does not tell: a name as etram3, or a YAML file.")
-    ] = None,
-    split: Annotated[
-        str | None, typer.Option(help="Of recordings that lie in no split folder: train, val, test, or shares 8:1:1.")
-    ] = None,
-    size: Annotated[
-        str | None, typer.Option(help="Sensor of recordings that do not name it: WIDTHxHEIGHT in pixels.")
-    ] = None,
+    labels: LabelsOption = None,
+    split: SplitRuleOption = None,
+    size: SizeOption = None,
     processes: Annotated[
         int | None, typer.Option(help="Recordings read side by side; as many as there are processors, here at most 8.")
     ] = None,
-    skip_damaged: Annotated[
-        bool, typer.Option("--skip-damaged", help="Leave damaged recordings out, and record why.")
-    ] = False,
+    skip_damaged: SkipDamagedOption = False,
     rebuild: Annotated[
         list[str] | None, typer.Option(help="SPLIT/NAME of a shard to make again, and nothing else; may be repeated.")
     ] = None,

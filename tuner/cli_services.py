@@ -50,7 +50,7 @@ def start(
 ) -> None:
     """Start them, or what of them does not run; the folder every node sees is SPIKETUNE_SHARED's."""
     from tuner.services.lifecycle import start as start_services
-    from tuner.services.settings import Settings, check_address, check_artifacts, check_name, shared_folder
+    from tuner.services.settings import Settings, check_address, check_artifacts, check_name, plain_shared_folder
     from tuner.services.state import state_at
 
     place = state_at(state)
@@ -59,7 +59,7 @@ def start(
     files = artifacts or str(place.folder / "artifacts")
     check_artifacts(files)
     settings = Settings(
-        address, name or address, shared_folder(), files, mlflow_port, database_port, workers, keep_jobs
+        address, name or address, plain_shared_folder(), files, mlflow_port, database_port, workers, keep_jobs
     )
     _show(start_services(place, settings, lambda text: print_line(text, on_stderr=True)), place, as_json)
 

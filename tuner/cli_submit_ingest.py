@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from tuner.cli_data import LabelsOption, SizeOption, SkipDamagedOption, SplitRuleOption
 from tuner.cli_jobs import AddressOption, EnvFileOption, WaitOption, show_submitted
 from tuner.cli_model import JsonOption
 
@@ -11,21 +12,13 @@ from tuner.cli_model import JsonOption
 def submit_ingest(
     source: Annotated[str, typer.Argument(help="Recordings: a URL, or the absolute path of a folder all nodes see.")],
     dataset: Annotated[str, typer.Argument(help="Dataset to write: a URL, or an absolute path all nodes see.")],
-    labels: Annotated[
-        str | None, typer.Option(help="Label set, where the layout does not tell: a name as etram3, or a YAML file.")
-    ] = None,
-    split: Annotated[
-        str | None, typer.Option(help="Of recordings that lie in no split folder: train, val, test, or shares 8:1:1.")
-    ] = None,
-    size: Annotated[
-        str | None, typer.Option(help="Sensor of recordings that do not name it: WIDTHxHEIGHT in pixels.")
-    ] = None,
+    labels: LabelsOption = None,
+    split: SplitRuleOption = None,
+    size: SizeOption = None,
     processes: Annotated[
         int | None, typer.Option(help="Recordings read side by side; as many as the nodes have processors.")
     ] = None,
-    skip_damaged: Annotated[
-        bool, typer.Option("--skip-damaged", help="Leave damaged recordings out, and record why.")
-    ] = False,
+    skip_damaged: SkipDamagedOption = False,
     address: AddressOption = None,
     name: Annotated[str | None, typer.Option(help="Of this job alone; ingest if not given.")] = None,
     env_file: EnvFileOption = None,

@@ -14,25 +14,26 @@ HOST = "127.0.0.1"
 
 def check_free(port: int) -> None:
     """Raise an InputError if the port is taken."""
-    reason = _why_taken(port)
+    reason = why_taken(port)
     if reason:
         raise InputError(f"--port {port}: cannot be used ({reason}); choose another")
 
 
 def usual_or_free(port: int) -> int:
     """This port, or any free one where it is taken."""
-    if not _why_taken(port):
+    if not why_taken(port):
         return port
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
 
 
-def _why_taken(port: int) -> str:
-    with socket.socket() as probe:
+def why_taken(port: int, address: str = HOST) -> str:
+    """Why nothing can listen at a port of this machine; empty if something can."""
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((address, port))
         except OSError as error:
             return error.strerror or str(error)
     return ""

@@ -19,7 +19,7 @@ from tuner.services import lifecycle, postgres, programs, settings, sole
 from tuner.services.accounts import check_user_name
 from tuner.services.programs import write_configuration
 from tuner.services.remains import end_postgres
-from tuner.services.settings import Settings, check_address, check_artifacts, check_free, shared_folder
+from tuner.services.settings import Settings, check_address, check_artifacts, check_free, plain_shared_folder
 from tuner.services.state import State, state_at, write_private
 
 SETTINGS = Settings("127.0.0.1", "head", "/shared", "s3://bucket/runs", 5000, 5432, 2, keep_jobs=True)
@@ -69,13 +69,13 @@ def test_a_place_for_files_that_would_not_do_is_refused(place: str, rule: str) -
         check_artifacts(place)
 
 
-def test_the_shared_folder_must_be_named_and_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_plain_shared_folder_must_be_named_and_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for given, rule in (("", "absolute path"), ("here", "absolute path"), (str(tmp_path / "x"), "is no folder")):
         monkeypatch.setenv("SPIKETUNE_SHARED", given)
         with pytest.raises(InputError, match=rule):
-            shared_folder()
+            plain_shared_folder()
     monkeypatch.setenv("SPIKETUNE_SHARED", str(tmp_path))
-    assert shared_folder() == str(tmp_path)
+    assert plain_shared_folder() == str(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["Ann", "1a", "a_b", "a;b", "a" * 32, "", "admin", "mlflow", "spiketune", "postgres"])

@@ -14,16 +14,18 @@ def mlflow(facts: MlflowFacts | None, on_cluster: bool) -> Iterator[Verdict]:
     """Whether the record of searches can be kept, and by whom."""
     if facts is None or facts.known is None:
         place = "runs/mlflow.db" if facts is None else facts.uri
-        told = f"MLFLOW_TRACKING_URI names no server; runs are recorded in {place}"
-        if on_cluster:
-            remedy = "load the client.env that `spiketune services start` wrote (--env-file)"
-            yield Verdict("MLflow", Level.WARN, told, remedy)
-        else:
-            yield Verdict("MLflow", Level.PASS, told)
+        yield _none_named("MLflow", f"MLFLOW_TRACKING_URI names no server; runs are recorded in {place}", on_cluster)
         return
     yield _known(facts.uri, facts.known)
     if facts.stranger is not None and facts.stranger.status is not None:
         yield _stranger(facts.uri, facts.stranger)
+
+
+def _none_named(name: str, told: str, on_cluster: bool) -> Verdict:
+    """What one machine does without, a cluster should have."""
+    if on_cluster:
+        return Verdict(name, Level.WARN, told, "load the client.env that `spiketune services start` wrote (--env-file)")
+    return Verdict(name, Level.PASS, told)
 
 
 def _known(uri: str, answer: Answer) -> Verdict:
@@ -59,11 +61,7 @@ def study(facts: StudyFacts | None, on_cluster: bool) -> Iterator[Verdict]:
     """Whether studies can be kept in the database."""
     if facts is None:
         told = "SPIKETUNE_STUDY_URL names none; a study is kept as SQLite in its search's folder"
-        if on_cluster:
-            remedy = "load the client.env that `spiketune services start` wrote (--env-file)"
-            yield Verdict("database", Level.WARN, told, remedy)
-        else:
-            yield Verdict("database", Level.PASS, told)
+        yield _none_named("database", told, on_cluster)
         return
     if facts.wrong_connecting:
         remedy = "check SPIKETUNE_STUDY_URL, its password, and `spiketune services status` on the head"

@@ -76,8 +76,8 @@ def shared_folder(environment: Mapping[str, str] | None = None) -> Path:
     folder = Path(given)
     if not given or not folder.is_absolute():
         raise InputError(
-            f"{SHARED}={given}: must be the absolute path of a folder that every node sees; set it where Ray is "
-            "started, or in the job's --env-file"
+            f"{SHARED}={given}: must be the absolute path of a folder that every node sees; set it where Ray and the "
+            "services are started, or in the job's --env-file"
         )
     if not folder.is_dir():
         raise InputError(f"{SHARED}={given}: is no folder on this node; mount it on every node, or name another")

@@ -3,7 +3,6 @@
 import json
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from data.errors import InputError
 from data.storage import whole_text
 from tuner.ingest_progress import ProgressFile, read_progress
 from tuner.jobs.ingest_order import LABELS_FILE
-from tuner.jobs.kinds import Told, Work
+from tuner.jobs.kinds import Told, Work, is_let_go
 
 if TYPE_CHECKING:
     from data.manifest import Manifest
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 INGESTS = "ingests"
 PROGRESS_FILE, AUDIT_FILE = "progress.json", "audit.json"
 TERMINATED = "it was told to end"
-_LOCKED_S = 180.0  # after which a file server lets go of what a lost host had locked
 
 
 def folder_of(work: Work) -> Path:
@@ -32,11 +30,14 @@ def folder_of(work: Work) -> Path:
 
 def run(work: Work) -> str | None:
     """Ingest, or go on with it, and audit the dataset; why it ended early, if a signal asked for that."""
+    from data.ingest.place import is_locked
+    from data.storage import open_storage
     from tuner.cluster_ingest import on_the_cluster
 
     folder = folder_of(work)
     folder.mkdir(parents=True, exist_ok=True)
-    _wait_for(work.order.settings["dataset"])
+    dataset = open_storage(work.order.settings["dataset"])
+    is_let_go(lambda: is_locked(dataset))  # if it does not come, the ingestion itself tells who has it
     try:
         with _told_to_end(), on_the_cluster():
             _work(work, ProgressFile(folder / PROGRESS_FILE))
@@ -92,16 +93,6 @@ def _work(work: Work, kept: ProgressFile) -> None:
     whole_text(folder_of(work) / AUDIT_FILE, json.dumps(as_json(found), indent=1))
     show(found)
     kept.done()
-
-
-def _wait_for(dataset: str) -> None:
-    """An earlier attempt may still be dying, or its lock be kept by a file server."""
-    from data.ingest.place import is_locked
-    from data.storage import open_storage
-
-    until = time.monotonic() + _LOCKED_S
-    while is_locked(open_storage(dataset)) and time.monotonic() < until:
-        time.sleep(1)
 
 
 class _Terminated(BaseException):

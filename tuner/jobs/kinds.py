@@ -1,5 +1,7 @@
 """The kinds of jobs: what each does on the cluster, and what it tells of it."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -9,6 +11,7 @@ from data.errors import InputError
 from tuner.jobs.order import Order
 
 # Modules, each with the functions of `Kind`; they are heavy, and imported on the cluster only.
+LEASE_S = 180.0  # after which a file server lets go of what a lost host had locked
 KINDS = {"search": "tuner.jobs.search_job", "ingest": "tuner.jobs.ingest_job"}
 
 
@@ -56,6 +59,16 @@ class Kind(Protocol):
 
     def files(self, work: Work) -> list[Path]:
         """What `spiketune results --out` brings home, of what there is."""
+
+
+def is_let_go(is_held: Callable[[], bool]) -> bool:
+    """Wait until nobody holds what a job works on; whether that came: an earlier attempt may still be dying."""
+    until = time.monotonic() + LEASE_S
+    while is_held():
+        if time.monotonic() > until:
+            return False
+        time.sleep(1)
+    return True
 
 
 def kind_of(order: Order) -> Kind:

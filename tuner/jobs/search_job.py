@@ -1,19 +1,17 @@
 """Jobs that search: a spec over a dataset, in a folder that every node sees."""
 
 import io
-import time
 from pathlib import Path
 
 from rich.console import Console
 
 from data.errors import InputError
-from tuner.jobs.kinds import Told, Work
+from tuner.jobs.kinds import Told, Work, is_let_go
 from tuner.jobs.search_order import SPEC_FILE
 from tuner.output import plain_console
 from tuner.search_folder import IDENTITY_FILE, REPORT_FILE, held_since
 
 SEARCHES = "searches"
-_LEASE_S = 180.0  # after which a file server lets go of what a lost host had locked
 
 
 def folder_of(work: Work) -> Path:
@@ -29,7 +27,7 @@ def run(work: Work) -> str | None:
     from tuner.spec.search_spec import load_spec
 
     folder, dataset = folder_of(work), str(work.order.settings["dataset"])
-    if not _is_free(folder):
+    if not is_let_go(lambda: held_since(folder) is not None):
         return f"{folder}: another driver has it still"
     try:
         result = run_search(load_spec(work.package / SPEC_FILE), dataset, folder, resume=True)
@@ -37,16 +35,6 @@ def run(work: Work) -> str | None:
         return INTERRUPTED
     show_result(plain_console(), result, dataset)
     return INTERRUPTED if result.halted == INTERRUPTED else None
-
-
-def _is_free(folder: Path) -> bool:
-    """Whether no other driver has the search; an earlier attempt may still be dying."""
-    until = time.monotonic() + _LEASE_S
-    while held_since(folder) is not None:
-        if time.monotonic() > until:
-            return False
-        time.sleep(1)
-    return True
 
 
 def status(work: Work) -> Told:

@@ -6,6 +6,7 @@ from pathlib import Path
 import requests
 
 from data.errors import InputError, SpiketuneError
+from tuner.jobs.environment import SHARED
 from tuner.services.postgres import connect, provide
 from tuner.services.settings import Settings
 from tuner.services.state import State, write_private
@@ -63,7 +64,7 @@ def _provide(state: State, settings: Settings, name: str, experiment: str, studi
         "MLFLOW_TRACKING_PASSWORD": password,
         "MLFLOW_EXPERIMENT_NAME": experiment,
         "SPIKETUNE_STUDY_URL": f"postgresql+psycopg://{name}:{password}@{settings.host}:{settings.database_port}/{studies}",
-        "SPIKETUNE_SHARED": settings.shared,
+        SHARED: settings.shared,
     }
     write_private(file, "".join(f"{key}={value}\n" for key, value in lines.items()))
     return file

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tuner.jobs.environment import SHARED
 from tuner.server import ENVIRONMENT
 from tuner.services import postgres
 from tuner.services.settings import LOOPBACK, Settings
@@ -37,7 +38,7 @@ def programs(state: State, settings: Settings) -> list[Program]:
     )
     if settings.keep_jobs:
         command = [str(Path(sys.executable).with_name("spiketune")), "keep-jobs"]
-        found.append(Program(KEEPER, _sole(command), state.folder, environment={"SPIKETUNE_SHARED": settings.shared}))
+        found.append(Program(KEEPER, _sole(command), state.folder, environment={SHARED: settings.shared}))
     return found
 
 

@@ -2,19 +2,17 @@
 
 import ipaddress
 import json
-import os
 import re
-import socket
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from data.errors import InputError
 from data.storage import is_url
+from tuner.jobs.environment import SHARED, shared_folder
+from tuner.loopback import why_taken
 from tuner.services.state import State, check_plain, write_private
 
 LOOPBACK = "127.0.0.1"
-SHARED = "SPIKETUNE_SHARED"
 _HOST = re.compile(r"[A-Za-z0-9.:-]+")
 
 
@@ -42,18 +40,14 @@ class Settings:
         return f"http://{self.host}:{self.mlflow_port}"
 
 
-def shared_folder() -> str:
+def plain_shared_folder() -> str:
     """The folder that every node sees, from the environment.
 
     Raises:
-        InputError: none is named, or it is not there.
+        InputError: none is named, it is not there, or cannot stand in supervisord's file.
     """
-    given = os.environ.get(SHARED, "")
-    if not given.startswith("/"):
-        raise InputError(f"{SHARED}={given}: must be the absolute path of the folder that every node sees")
+    given = str(shared_folder())
     check_plain(SHARED, given)
-    if not Path(given).is_dir():
-        raise InputError(f"{SHARED}={given}: is no folder on this machine; mount it, or name the one that is")
     return given
 
 
@@ -78,13 +72,8 @@ def check_address(address: str, public: bool) -> None:
             f"--address {address}: the world may reach it, and passwords cross the network unencrypted; "
             "give the address in a private network, or --public if a firewall stands before it"
         )
-    with socket.socket(socket.AF_INET6 if parsed.version == 6 else socket.AF_INET) as probe:
-        try:
-            probe.bind((address, 0))
-        except OSError:
-            raise InputError(
-                f"--address {address}: this machine has no such address; `hostname -I` lists them"
-            ) from None
+    if why_taken(0, address):
+        raise InputError(f"--address {address}: this machine has no such address; `hostname -I` lists them")
 
 
 def check_artifacts(location: str) -> None:
@@ -99,15 +88,11 @@ def check_artifacts(location: str) -> None:
 
 def check_free(option: str, address: str, port: int) -> None:
     """Raise an InputError if something listens there already."""
-    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address, port))
-        except OSError as error:
-            raise InputError(
-                f"{option} {port}: cannot be used at {address} ({error.strerror}); "
-                "end what listens there, or choose another port"
-            ) from None
+    reason = why_taken(port, address)
+    if reason:
+        raise InputError(
+            f"{option} {port}: cannot be used at {address} ({reason}); end what listens there, or choose another port"
+        )
 
 
 def save_settings(state: State, settings: Settings) -> None:
