@@ -118,3 +118,8 @@ def test_what_a_killed_process_left_in_the_scratch_folder_is_removed_by_the_next
         with own_scratch(tmp_path) as again:
             assert again == mine
         assert sorted(path.name for path in tmp_path.iterdir()) == ["another0machine0-4194305"]
+
+
+def test_an_ingestion_has_no_trials_whose_errors_could_be_told(work: Work) -> None:
+    with pytest.raises(InputError, match="ingest-0123456789: is an ingestion, which has no trials"):
+        kind_of(work.order).trial_errors(work, 3)

@@ -140,17 +140,10 @@ def logs(records: Records, job: str, trial: int | None) -> Answer:
     text = data.decode(errors="replace")
     if trial is None:
         return {"text": text}
+    work = _work(records, job)
+    errors = kind_of(work.order).trial_errors(work, trial)
     lines = [line for line in text.splitlines() if re.match(rf"trial {trial}\b", line)]
-    return {"text": "".join(f"{line}\n" for line in lines) + _errors(_work(records, job), trial)}
-
-
-def _errors(work: Work, trial: int) -> str:
-    from tuner.jobs.search_job import folder_of
-    from tuner.trial import leg_name
-
-    folder = folder_of(work) / "trials"
-    found = sorted(folder.glob(f"{leg_name(trial, 1)}*/error.txt"))
-    return "".join(f"\n--- {path.parent.name}\n{path.read_text(encoding='utf-8', errors='replace')}" for path in found)
+    return {"text": "".join(f"{line}\n" for line in lines) + errors}
 
 
 def _work(records: Records, job: str) -> Work:

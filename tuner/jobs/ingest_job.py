@@ -69,6 +69,11 @@ def files(work: Work) -> list[Path]:
     return [file] if file.is_file() else []
 
 
+def trial_errors(work: Work, trial: int) -> str:  # noqa: ARG001 - as every kind has it
+    """An ingestion has none."""
+    raise InputError(f"{work.job}: is an ingestion, which has no trials; leave --trial out")
+
+
 def _work(work: Work, kept: ProgressFile) -> None:
     from data.audit.preflight import audit
     from data.ingest.ingest import IngestOptions, ingest

@@ -60,6 +60,13 @@ class Kind(Protocol):
     def files(self, work: Work) -> list[Path]:
         """What `spiketune results --out` brings home, of what there is."""
 
+    def trial_errors(self, work: Work, trial: int) -> str:
+        """What the workers of a trial failed with.
+
+        Raises:
+            InputError: the kind has no trials.
+        """
+
 
 def is_let_go(is_held: Callable[[], bool]) -> bool:
     """Wait until nobody holds what a job works on; whether that came: an earlier attempt may still be dying."""

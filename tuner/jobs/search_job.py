@@ -68,6 +68,15 @@ def files(work: Work) -> list[Path]:
     return [path for path in found if path.is_file()]
 
 
+def trial_errors(work: Work, trial: int) -> str:
+    """What the workers of a trial failed with."""
+    from tuner.search import TRIALS_FOLDER
+    from tuner.trial import leg_name
+
+    found = sorted((folder_of(work) / TRIALS_FOLDER).glob(f"{leg_name(trial, 1)}*/error.txt"))
+    return "".join(f"\n--- {path.parent.name}\n{path.read_text(encoding='utf-8', errors='replace')}" for path in found)
+
+
 def _begun(work: Work) -> Path:
     folder = folder_of(work)
     if not (folder / IDENTITY_FILE).is_file():
